@@ -1,0 +1,3 @@
+//! crate docs
+pub mod protocol;
+pub mod session;

@@ -1,0 +1,127 @@
+//! The twelve bytes before every body.
+
+use super::Error;
+
+/// Length of a header on the wire, in bytes.
+pub const HEADER_LEN: usize = 12;
+
+/// A protocol version. TLS settles it, by ALPN, once per connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// The origin's protocol, byte for byte.
+    V1,
+}
+
+impl Version {
+    /// Every version this crate speaks, newest first: the order in which a client offers them.
+    pub const ALL: [Self; 1] = [Self::V1];
+
+    /// The ALPN identifier that selects this version.
+    pub const fn alpn(self) -> &'static str {
+        match self {
+            Self::V1 => "quic-stream-proto",
+        }
+    }
+
+    /// The version that an ALPN identifier selects, if it is one of ours.
+    pub fn from_alpn(alpn: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|version| version.alpn().as_bytes() == alpn)
+    }
+
+    /// The number that stands in the first byte of every header.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V1 => 1,
+        }
+    }
+}
+
+/// The type byte of the PDUs that this crate knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// OPEN_STREAM, client to server.
+    OpenStream = 1,
+    /// OPEN_ACK, server to client.
+    OpenAck = 2,
+    /// OPEN_NACK, server to client.
+    OpenNack = 3,
+    /// STREAM_CHUNK, server to client.
+    StreamChunk = 4,
+    /// PAUSE_STREAM, client to server.
+    PauseStream = 5,
+    /// RESUME_STREAM, client to server.
+    ResumeStream = 6,
+    /// CLOSE_STREAM, both ways.
+    CloseStream = 7,
+    /// HEARTBEAT, both ways.
+    Heartbeat = 8,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::OpenStream,
+        Self::OpenAck,
+        Self::OpenNack,
+        Self::StreamChunk,
+        Self::PauseStream,
+        Self::ResumeStream,
+        Self::CloseStream,
+        Self::Heartbeat,
+    ];
+
+    /// The kind that a type byte stands for, if it is known.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    /// The name in the protocol's own spelling.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenStream => "OPEN_STREAM",
+            Self::OpenAck => "OPEN_ACK",
+            Self::OpenNack => "OPEN_NACK",
+            Self::StreamChunk => "STREAM_CHUNK",
+            Self::PauseStream => "PAUSE_STREAM",
+            Self::ResumeStream => "RESUME_STREAM",
+            Self::CloseStream => "CLOSE_STREAM",
+            Self::Heartbeat => "HEARTBEAT",
+        }
+    }
+}
+
+/// A decoded header. Flags and the reserved byte are sent 0 and ignored in version 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The type byte as it came; it may be one that nobody knows.
+    pub kind: u8,
+    /// The session this PDU says it belongs to.
+    pub session_id: u32,
+    /// Bytes of body that follow.
+    pub body_length: u32,
+}
+
+impl Header {
+    /// The header as it goes on the wire.
+    pub fn encode(self, version: Version) -> [u8; HEADER_LEN] {
+        let [s0, s1, s2, s3] = self.session_id.to_be_bytes();
+        let [b0, b1, b2, b3] = self.body_length.to_be_bytes();
+        [version.number(), self.kind, 0, 0, s0, s1, s2, s3, b0, b1, b2, b3]
+    }
+
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// [`Error::Version`] if the version byte is not that of the connection.
+    pub fn decode(bytes: [u8; HEADER_LEN], version: Version) -> Result<Self, Error> {
+        let [number, kind, _flags, _reserved, s0, s1, s2, s3, b0, b1, b2, b3] = bytes;
+        if number != version.number() {
+            return Err(Error::Version { got: number, want: version.number() });
+        }
+        Ok(Self {
+            kind,
+            session_id: u32::from_be_bytes([s0, s1, s2, s3]),
+            body_length: u32::from_be_bytes([b0, b1, b2, b3]),
+        })
+    }
+}

@@ -1,0 +1,18 @@
+#![doc = include_str!("wire.md")]
+
+mod decoder;
+mod error;
+mod header;
+mod payload;
+mod pdu;
+#[cfg(test)]
+mod tests;
+
+pub use decoder::{Decoder, Frame, MAX_BODY, MAX_CONTROL_BODY, Role};
+pub use error::Error;
+pub use header::{HEADER_LEN, Header, Kind, Version};
+pub use payload::Payload;
+pub use pdu::{CHUNK_PREFIX_LEN, Chunk, NackCode, OpenAck, OpenStream, Pdu};
+
+/// The largest payload of a chunk, in bytes: the most that `server.chunk_size` may be.
+pub const MAX_CHUNK_SIZE: u32 = 1024 * 1024;

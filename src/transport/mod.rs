@@ -1,0 +1,44 @@
+//! QUIC and TLS: the only place that names s2n-quic and rustls.
+
+mod certificate;
+mod endpoint;
+mod fingerprint;
+mod framed;
+mod telemetry;
+mod tls;
+
+use std::time::Duration;
+
+pub use certificate::{Certificate, CertificateError, Identity};
+pub use endpoint::{Address, Connection, Error, Listener, Opener};
+pub use fingerprint::Fingerprint;
+pub use framed::{Incoming, Outgoing};
+pub use telemetry::Telemetry;
+pub use tls::{Trust, TrustError};
+
+/// The smallest UDP payload that `transport.mtu` may be: what every QUIC path carries.
+pub const MIN_MTU: u16 = 1228;
+/// The largest; s2n-quic was seen to crash at 65,000.
+pub const MAX_MTU: u16 = 9001;
+
+/// How packets leave and arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The largest UDP packet to try, bytes: [`MIN_MTU`] to [`MAX_MTU`].
+    pub mtu: u16,
+    /// How fast to send on a path that loses packets.
+    pub congestion: Congestion,
+    /// After how long without a packet a connection counts as lost.
+    pub idle_timeout: Duration,
+    /// Socket buffers to ask the kernel for, bytes.
+    pub socket_buffer: u32,
+}
+
+/// A congestion controller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Congestion {
+    /// BBR: follows the bandwidth and the round trip, and does not take each loss for congestion.
+    Bbr,
+    /// CUBIC: backs off at every loss.
+    Cubic,
+}
