@@ -1,11 +1,16 @@
 //! What a running session tells whoever watches it. Nothing here ever waits for the watcher.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 use crate::protocol::{OpenAck, OpenStream, Version};
-use crate::session::client::Cause;
-use crate::transport::Fingerprint;
+use crate::session::client::{Cause, State};
+use crate::transport::{Connection, Fingerprint, Telemetry};
+
+/// The least time between two [`Event::Chunk`]: there are at most 100 a second.
+const CHUNK_EVENT_GAP: Duration = Duration::from_millis(10);
 
 /// Something that happened, in order.
 #[derive(Debug, Clone)]
@@ -99,4 +104,119 @@ pub struct Snapshot {
     pub rtt: Option<Duration>,
     /// Packets of ours that QUIC declared lost.
     pub lost_packets: u64,
+}
+
+/// Keeps the counts of a session and tells of them.
+pub(super) struct Reporter<R> {
+    report: R,
+    publish: watch::Sender<Snapshot>,
+    now: Snapshot,
+    chunks: u64,
+    opened: Option<Instant>,
+    paused: Option<Instant>,
+    chunk_event: Option<Instant>,
+    /// The chunks that had no event of their own since the last that had.
+    skipped: u64,
+    /// Bytes of the newest chunk.
+    last_bytes: u64,
+}
+
+impl<R: FnMut(Event)> Reporter<R> {
+    pub(super) fn new(publish: watch::Sender<Snapshot>, report: R) -> Self {
+        Self {
+            report,
+            publish,
+            now: Snapshot::default(),
+            chunks: 0,
+            opened: None,
+            paused: None,
+            chunk_event: None,
+            skipped: 0,
+            last_bytes: 0,
+        }
+    }
+
+    pub(super) fn connected(&mut self, connection: &Connection, fingerprint: Fingerprint) {
+        let (server, version) = (connection.peer(), connection.version());
+        (self.report)(Event::Connected { server, version, fingerprint });
+    }
+
+    pub(super) fn requested(&mut self, open: OpenStream) {
+        (self.report)(Event::Requested(open));
+    }
+
+    pub(super) fn accepted(&mut self, session: u32, ack: OpenAck) {
+        self.opened = Some(Instant::now());
+        self.now.bitrate = ack.bitrate;
+        (self.report)(Event::Accepted { session, ack });
+    }
+
+    pub(super) fn chunk(&mut self, seq: u32, bytes: u64, path: &Telemetry) {
+        self.chunks += 1;
+        self.last_bytes = bytes;
+        self.now.seq = seq;
+        self.now.bytes += bytes;
+        self.now.rtt = path.rtt();
+        self.now.lost_packets = path.lost_packets();
+        self.publish.send_replace(self.now);
+        let now = Instant::now();
+        if self.chunk_event.is_some_and(|last| now.duration_since(last) < CHUNK_EVENT_GAP) {
+            self.skipped += 1;
+        } else {
+            self.chunk_event = Some(now);
+            let skipped = std::mem::take(&mut self.skipped);
+            self.chunk_event(skipped);
+        }
+    }
+
+    fn chunk_event(&mut self, skipped: u64) {
+        let (seq, bytes, total) = (self.now.seq, self.last_bytes, self.now.bytes);
+        (self.report)(Event::Chunk { seq, bytes, total, skipped });
+    }
+
+    /// Notes what the session is doing after a step of the machine.
+    pub(super) fn state(&mut self, before: State, state: State) {
+        if state == before {
+            return;
+        }
+        self.now.phase = match state {
+            State::Idle | State::OpenSent => Phase::Connecting,
+            State::Streaming => Phase::Streaming,
+            State::Paused(Cause::Sink) => Phase::WaitingForSink,
+            State::Paused(_) => Phase::Paused,
+            State::Closing | State::Closed => self.now.phase,
+        };
+        self.publish.send_replace(self.now);
+        let seq = self.now.seq;
+        match (before, state) {
+            (State::Streaming, State::Paused(cause)) => {
+                self.paused = Some(Instant::now());
+                (self.report)(Event::Paused { seq, cause });
+            }
+            (State::Paused(_), State::Streaming) => {
+                let after = self.paused.take().map(|paused| paused.elapsed()).unwrap_or_default();
+                (self.report)(Event::Resumed { seq, after });
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the end of a session that was accepted.
+    pub(super) fn closed(&mut self, reason: &str, complete: bool) {
+        self.now.phase = Phase::Closed;
+        self.publish.send_replace(self.now);
+        // The last chunk is always told, so that the totals of the events agree.
+        if let Some(skipped) = std::mem::take(&mut self.skipped).checked_sub(1) {
+            self.chunk_event(skipped);
+        }
+        if let Some(opened) = self.opened {
+            (self.report)(Event::Closed {
+                reason: reason.to_owned(),
+                complete,
+                bytes: self.now.bytes,
+                chunks: self.chunks,
+                elapsed: opened.elapsed(),
+            });
+        }
+    }
 }

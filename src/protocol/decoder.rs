@@ -1,5 +1,7 @@
 //! Bytes in, PDUs out.
 
+use std::fmt;
+
 use bytes::{Buf, Bytes};
 
 use super::{
@@ -55,6 +57,19 @@ pub enum Frame {
     },
 }
 
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pdu { session_id, pdu } => write!(f, "{pdu}, session {session_id}"),
+            Self::Malformed(error) => write!(f, "{error}"),
+            Self::Skipped { kind } => match Kind::from_byte(*kind) {
+                Some(kind) => f.write_str(kind.name()),
+                None => write!(f, "a PDU of unknown type {kind}"),
+            },
+        }
+    }
+}
+
 /// What the next byte belongs to.
 #[derive(Debug)]
 enum Expect {
@@ -88,11 +103,6 @@ impl Decoder {
             header_len: 0,
             body: Payload::default(),
         }
-    }
-
-    /// Whether the stream could end here without cutting a PDU in two.
-    pub fn is_between_pdus(&self) -> bool {
-        matches!(self.expect, Expect::Header) && self.header_len == 0
     }
 
     /// Takes bytes from the front of `input` until a PDU is complete or `input` is empty.

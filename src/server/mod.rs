@@ -1,10 +1,28 @@
 //! The server: an accept loop, and one driver for every session.
 
+mod driver;
+mod output;
 mod progress;
 
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::media::Library;
 use crate::session::Offer;
+use crate::transport::{Connection, Listener};
+use driver::Driver;
 
 pub use progress::{Event, Meter, Phase, Sessions};
+
+/// How long sessions may take to deliver their CLOSE_STREAM when the server shuts down.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// How to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,4 +31,91 @@ pub struct Settings {
     pub offer: Offer,
     /// How many connections may be open at once; further ones are refused.
     pub max_connections: usize,
+}
+
+/// What all sessions of a server share.
+struct Shared {
+    settings: Settings,
+    library: Arc<Library>,
+    sessions: Arc<Sessions>,
+    report: Box<dyn Fn(Event) + Send + Sync>,
+    next_session: AtomicU32,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Session ids count from 1; 0 stands for "not assigned" and is left out when they wrap.
+    fn assign_session_id(&self) -> u32 {
+        match self.next_session.fetch_add(1, Ordering::Relaxed) {
+            0 => self.next_session.fetch_add(1, Ordering::Relaxed),
+            id => id,
+        }
+    }
+}
+
+/// Serves until `shutdown` resolves, then closes every session and returns. `sessions` shows what
+/// runs; `report` hears of every event and must not block.
+pub async fn serve(
+    mut listener: Listener,
+    library: Arc<Library>,
+    settings: Settings,
+    sessions: Arc<Sessions>,
+    report: impl Fn(Event) + Send + Sync + 'static,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (shut_down, shutdown_seen) = watch::channel(false);
+    let shared = Arc::new(Shared {
+        settings,
+        library,
+        sessions,
+        report: Box::new(report),
+        next_session: AtomicU32::new(1),
+        shutdown: shutdown_seen,
+    });
+    let mut connections = JoinSet::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            connection = listener.accept() => match connection {
+                Some(connection) => {
+                    connections.spawn(attend(connection, shared.clone()));
+                }
+                None => break,
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+    let _ = shut_down.send(true);
+    let all_closed = async { while connections.join_next().await.is_some() {} };
+    if timeout(SHUTDOWN_GRACE, all_closed).await.is_err() {
+        debug!("some clients did not acknowledge the end in time");
+    }
+}
+
+/// Serves the sessions of one connection, one after the other, until it is closed.
+async fn attend(mut connection: Connection, shared: Arc<Shared>) {
+    let peer = connection.peer();
+    let mut shutdown = shared.shutdown.clone();
+    debug!(%peer, "connected");
+    loop {
+        // A client that opens no stream is as silent as one that sends no PDU.
+        let patience = shared.settings.offer.session_timeout;
+        let stream = tokio::select! {
+            stream = timeout(patience, connection.accept_stream()) => stream,
+            _ = shutdown.wait_for(|down| *down) => break,
+        };
+        let stream = match stream {
+            Ok(Ok(Some(stream))) => stream,
+            Ok(Ok(None)) | Err(_) => break,
+            Ok(Err(error)) => {
+                debug!(%peer, %error, "disconnected");
+                break;
+            }
+        };
+        if Driver::new(&shared, &connection, stream).run().await.is_break() {
+            break;
+        }
+    }
+    connection.close(0);
 }

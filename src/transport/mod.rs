@@ -2,6 +2,7 @@
 
 mod certificate;
 mod endpoint;
+mod error;
 mod fingerprint;
 mod framed;
 mod telemetry;
@@ -9,12 +10,13 @@ mod tls;
 
 use std::time::Duration;
 
-pub use certificate::{Certificate, CertificateError, Identity};
-pub use endpoint::{Address, Connection, Error, Listener, Opener};
+pub use certificate::Identity;
+pub use endpoint::{Address, Connection, Connector, Listener};
+pub use error::Error;
 pub use fingerprint::Fingerprint;
-pub use framed::{Incoming, Outgoing};
+pub use framed::{Incoming, Outgoing, ReceiveError};
 pub use telemetry::Telemetry;
-pub use tls::{Trust, TrustError};
+pub use tls::{Trust, TrustError, Untrusted};
 
 /// The smallest UDP payload that `transport.mtu` may be: what every QUIC path carries.
 pub const MIN_MTU: u16 = 1228;

@@ -1,0 +1,327 @@
+//! Endpoints and connections.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use s2n_quic::client::Connect;
+use s2n_quic::connection::{Handle, StreamAcceptor};
+use s2n_quic::provider::congestion_controller::{Bbr, Cubic};
+use s2n_quic::provider::endpoint_limits::{ConnectionAttempt, Limiter, Outcome};
+use s2n_quic::provider::io::tokio as io_provider;
+use s2n_quic::provider::limits::Limits;
+use s2n_quic::provider::tls::rustls as tls_provider;
+use s2n_quic::stream::BidirectionalStream;
+use s2n_quic::{Client, Server};
+use tokio::time::timeout;
+
+use super::telemetry::Observer;
+use super::tls::{self, Seen};
+use super::{
+    Congestion, Error, Fingerprint, Identity, Incoming, Outgoing, Settings, Telemetry, Trust,
+};
+use crate::protocol::{Role, Version};
+
+/// What a client lets the server send ahead, bytes. Measured: below 2 MiB one stream is slower,
+/// above it only takes memory.
+const RECEIVE_WINDOW: u64 = 2 * 1024 * 1024;
+/// What a server lets a client send ahead, bytes. Clients send small control PDUs; this bounds
+/// what an attacker can make us hold.
+const CONTROL_WINDOW: u64 = 64 * 1024;
+/// What a server keeps of a stream until it is acknowledged, bytes. Measured: less is slower for
+/// an unpaced stream, and 4 MiB too, because the buffer is scanned for every packet.
+const SEND_BUFFER: u32 = 1024 * 1024;
+/// Handshakes under way above which a client must prove its address first (QUIC Retry).
+const UNPROVEN_HANDSHAKES: usize = 512;
+
+/// How long a client that leaves waits for its last packet to be sent.
+const SHUT_GRACE: Duration = Duration::from_millis(100);
+
+/// A server's endpoint. It lives on the current tokio runtime.
+#[derive(Debug)]
+pub struct Listener {
+    server: Server,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds the address; port 0 picks a free one. More than `max_connections` at once are
+    /// refused.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if the address cannot be had, [`Error::Tls`] if the certificate and the key
+    /// do not fit.
+    pub fn bind(
+        address: SocketAddr,
+        identity: &Identity,
+        settings: &Settings,
+        max_connections: usize,
+    ) -> Result<Self, Error> {
+        let tls = tls_provider::Server::from(tls::server_config(identity)?);
+        let limits = limits(settings)
+            .with_data_window(CONTROL_WINDOW)
+            .and_then(|limits| limits.with_bidirectional_remote_data_window(CONTROL_WINDOW))
+            .and_then(|limits| limits.with_max_open_remote_bidirectional_streams(1))
+            .and_then(|limits| limits.with_max_open_remote_unidirectional_streams(0))
+            .and_then(|limits| limits.with_max_send_buffer_size(SEND_BUFFER))
+            .map_err(setting)?;
+        let builder = Server::builder()
+            .with_tls(tls)
+            .map_err(setting)?
+            .with_limits(limits)
+            .map_err(setting)?
+            .with_endpoint_limits(ConnectionLimit { max_connections })
+            .map_err(setting)?
+            .with_io(io(address, settings)?)
+            .map_err(setting)?;
+        let started = match settings.congestion {
+            Congestion::Bbr => {
+                builder.with_congestion_controller(Bbr::default()).map_err(setting)?.start()
+            }
+            Congestion::Cubic => {
+                builder.with_congestion_controller(Cubic::default()).map_err(setting)?.start()
+            }
+        };
+        let bind_error = |source| Error::Bind { address, source };
+        let server = started.map_err(|error| bind_error(io::Error::other(error.to_string())))?;
+        let address = server.local_addr().map_err(bind_error)?;
+        Ok(Self { server, address })
+    }
+
+    /// Where it listens, with the port that was picked.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next connection whose handshake succeeded; `None` if the endpoint failed.
+    pub async fn accept(&mut self) -> Option<Connection> {
+        loop {
+            let connection = self.server.accept().await?;
+            // A connection that is already gone has nothing to say.
+            if let Ok(connection) = Connection::new(connection, None) {
+                return Some(connection);
+            }
+        }
+    }
+}
+
+/// Who to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Name or IP address.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A client's side of connecting: settings and trust, ready to dial any number of times.
+#[derive(Debug)]
+pub struct Connector {
+    settings: Settings,
+    tls: Arc<rustls::ClientConfig>,
+    seen: Seen,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Connector {
+    /// A connector that offers every protocol version.
+    ///
+    /// # Errors
+    /// [`Error::Tls`] if the trusted certificates cannot be read.
+    pub fn new(settings: &Settings, trust: &Trust) -> Result<Self, Error> {
+        let (tls, seen) = tls::client_config(trust, &Version::ALL)?;
+        let telemetry = Arc::new(Telemetry::default());
+        Ok(Self { settings: settings.clone(), tls: Arc::new(tls), seen, telemetry })
+    }
+
+    /// What QUIC knows about the path of the newest connection.
+    pub fn telemetry(&self) -> Arc<Telemetry> {
+        self.telemetry.clone()
+    }
+
+    /// Connects to one address and expects `name` in its certificate.
+    ///
+    /// # Errors
+    /// Those of a handshake; there is no deadline but s2n-quic's own, of 10 s.
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        name: &str,
+    ) -> Result<(Connection, Fingerprint), Error> {
+        tls::check_server_name(name)?;
+        let client = self.endpoint(address)?;
+        let connect = Connect::new(address).with_server_name(name);
+        match client.connect(connect).await {
+            Ok(connection) => {
+                let connection = Connection::new(connection, Some(client))?;
+                match self.seen.verdict() {
+                    Some(Ok(fingerprint)) => Ok((connection, fingerprint)),
+                    _ => Err(Error::Handshake("no certificate was seen".into())),
+                }
+            }
+            Err(error) => match (Error::from(error), self.seen.verdict()) {
+                (Error::Handshake(_), Some(Err(untrusted))) => Err(untrusted.into()),
+                (error, _) => Err(error),
+            },
+        }
+    }
+
+    /// An endpoint of the same address family. One for each connection: a socket that is bound
+    /// anew also leaves a NAT entry or a route that went bad behind.
+    fn endpoint(&self, peer: SocketAddr) -> Result<Client, Error> {
+        let any: IpAddr = match peer {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let local = SocketAddr::new(any, 0);
+        let limits = limits(&self.settings)
+            .with_data_window(RECEIVE_WINDOW)
+            .and_then(|limits| limits.with_bidirectional_local_data_window(RECEIVE_WINDOW))
+            .and_then(|limits| limits.with_max_open_remote_bidirectional_streams(0))
+            .and_then(|limits| limits.with_max_open_remote_unidirectional_streams(0))
+            .map_err(setting)?;
+        let builder = Client::builder()
+            .with_tls(tls_provider::Client::from(self.tls.clone()))
+            .map_err(setting)?
+            .with_limits(limits)
+            .map_err(setting)?
+            .with_event(Observer(self.telemetry.clone()))
+            .map_err(setting)?
+            .with_io(io(local, &self.settings)?)
+            .map_err(setting)?;
+        let started = match self.settings.congestion {
+            Congestion::Bbr => {
+                builder.with_congestion_controller(Bbr::default()).map_err(setting)?.start()
+            }
+            Congestion::Cubic => {
+                builder.with_congestion_controller(Cubic::default()).map_err(setting)?.start()
+            }
+        };
+        let other = |error: s2n_quic::provider::StartError| io::Error::other(error.to_string());
+        started.map_err(|error| Error::Bind { address: local, source: other(error) })
+    }
+}
+
+/// A connection whose handshake is done.
+#[derive(Debug)]
+pub struct Connection {
+    handle: Handle,
+    acceptor: StreamAcceptor,
+    version: Version,
+    peer: SocketAddr,
+    /// The endpoint of a client, which has no other connection.
+    client: Option<Client>,
+}
+
+impl Connection {
+    fn new(connection: s2n_quic::Connection, client: Option<Client>) -> Result<Self, Error> {
+        let alpn = connection.application_protocol()?;
+        let version = Version::from_alpn(&alpn).ok_or(Error::NoCommonProtocol)?;
+        let peer = connection.remote_addr()?;
+        let (handle, acceptor) = connection.split();
+        Ok(Self { handle, acceptor, version, peer, client })
+    }
+
+    /// The protocol version that was agreed by ALPN.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The next stream that the client opens; `None` when the connection is closed.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn accept_stream(&mut self) -> Result<Option<(Outgoing, Incoming)>, Error> {
+        let stream = self.acceptor.accept_bidirectional_stream().await?;
+        Ok(stream.map(|stream| self.framed(stream)))
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn open_stream(&mut self) -> Result<(Outgoing, Incoming), Error> {
+        let stream = self.handle.open_bidirectional_stream().await?;
+        Ok(self.framed(stream))
+    }
+
+    /// Closes the connection at once, with an error code for the peer; 0 is none. What was not
+    /// acknowledged is dropped.
+    pub fn close(&self, code: u16) {
+        self.handle.close(u32::from(code).into());
+    }
+
+    /// Closes a client's connection and waits, for a moment at most, until the peer was told.
+    pub async fn shut(mut self, code: u16) {
+        self.close(code);
+        if let Some(client) = &mut self.client {
+            let _ = timeout(SHUT_GRACE, client.wait_idle()).await;
+        }
+    }
+
+    fn framed(&self, stream: BidirectionalStream) -> (Outgoing, Incoming) {
+        let (receive, send) = stream.split();
+        let role = if self.client.is_some() { Role::Client } else { Role::Server };
+        (Outgoing::new(send, self.version), Incoming::new(receive, self.version, role))
+    }
+}
+
+/// Turns connections away once there are too many, and makes clients prove their address while
+/// many handshakes are under way.
+#[derive(Debug)]
+struct ConnectionLimit {
+    max_connections: usize,
+}
+
+impl Limiter for ConnectionLimit {
+    fn on_connection_attempt(&mut self, attempt: &ConnectionAttempt<'_>) -> Outcome {
+        if attempt.connection_count >= self.max_connections {
+            Outcome::close()
+        } else if attempt.inflight_handshakes > UNPROVEN_HANDSHAKES {
+            Outcome::retry()
+        } else {
+            Outcome::allow()
+        }
+    }
+}
+
+/// The limits that both sides share. Keep-alives go at a third of the idle timeout, so that two
+/// of them may get lost.
+fn limits(settings: &Settings) -> Limits {
+    let limits = Limits::new();
+    limits
+        .with_max_idle_timeout(settings.idle_timeout)
+        .and_then(|limits| limits.with_max_keep_alive_period(settings.idle_timeout / 3))
+        .unwrap_or(limits)
+}
+
+fn io(address: SocketAddr, settings: &Settings) -> Result<io_provider::Provider, Error> {
+    let buffer = settings.socket_buffer as usize;
+    let bind_error = |source| Error::Bind { address, source };
+    io_provider::Builder::default()
+        .with_receive_address(address)
+        .and_then(|io| io.with_max_mtu(settings.mtu))
+        .and_then(|io| io.with_send_buffer_size(buffer))
+        .and_then(|io| io.with_recv_buffer_size(buffer))
+        .and_then(|io| io.build())
+        .map_err(bind_error)
+}
+
+fn setting(error: impl std::fmt::Display) -> Error {
+    Error::Setting(error.to_string())
+}

@@ -1,0 +1,189 @@
+//! PDUs on a QUIC stream.
+
+use std::future::poll_fn;
+use std::task::{Poll, ready};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use s2n_quic::stream::{ReceiveStream, SendStream};
+use tracing::debug;
+
+use super::Error;
+use crate::protocol::{self, Chunk, Decoder, Frame, Pdu, Role, Version};
+
+/// How many pieces to take from the transport at a time.
+const RECEIVE_BATCH: usize = 32;
+
+/// Headers of chunks are cut from blocks of this size, so that one allocation serves hundreds.
+const PREFIX_BLOCK: usize = 8 * 1024;
+
+/// The sending side of a session's stream. PDUs are queued whole and in order, and leave as the
+/// transport takes them; nothing is lost when a future of it is dropped.
+#[derive(Debug)]
+pub struct Outgoing {
+    stream: SendStream,
+    version: Version,
+    session_id: u32,
+    queue: Vec<Bytes>,
+    prefixes: BytesMut,
+    end: End,
+}
+
+/// How far the end of a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Open,
+    Wanted,
+    Sent,
+}
+
+impl Outgoing {
+    pub(super) fn new(stream: SendStream, version: Version) -> Self {
+        Self {
+            stream,
+            version,
+            session_id: 0,
+            queue: Vec::new(),
+            prefixes: BytesMut::new(),
+            end: End::Open,
+        }
+    }
+
+    /// Sets the session id for the headers of all PDUs from now on; it is 0 before.
+    pub fn set_session_id(&mut self, session_id: u32) {
+        self.session_id = session_id;
+    }
+
+    /// Queues a PDU.
+    pub fn queue(&mut self, pdu: &Pdu) {
+        debug!("sent {pdu}, session {}", self.session_id);
+        self.queue.push(pdu.encode(self.version, self.session_id));
+    }
+
+    /// Queues a HEARTBEAT with the time of the clock.
+    pub fn queue_heartbeat(&mut self) {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        self.queue(&Pdu::Heartbeat(millis));
+    }
+
+    /// Queues a chunk, whose payload comes in slices of `length` bytes together; they are not
+    /// copied.
+    pub fn queue_chunk(&mut self, seq: u32, length: u32, slices: impl IntoIterator<Item = Bytes>) {
+        debug!("sent STREAM_CHUNK seq {seq}, {length} bytes, session {}", self.session_id);
+        let prefix = Chunk::prefix(self.version, self.session_id, seq, length);
+        if self.prefixes.capacity() < prefix.len() {
+            self.prefixes.reserve(PREFIX_BLOCK);
+        }
+        self.prefixes.extend_from_slice(&prefix);
+        self.queue.push(self.prefixes.split().freeze());
+        self.queue.extend(slices);
+    }
+
+    /// Queues the end of the stream; nothing may be queued after it.
+    pub fn finish(&mut self) {
+        if self.end == End::Open {
+            self.end = End::Wanted;
+        }
+    }
+
+    /// Whether the end of the stream was queued.
+    pub fn is_finished(&self) -> bool {
+        self.end != End::Open
+    }
+
+    /// How many pieces wait for the transport to take them.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Waits until the transport has taken everything that was queued; that is not yet to say
+    /// that it was sent.
+    ///
+    /// # Errors
+    /// The connection is gone or the peer refuses the stream.
+    pub async fn drain(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| {
+            while !self.queue.is_empty() {
+                let taken = ready!(self.stream.poll_send_vectored(&mut self.queue, cx))?;
+                self.queue.drain(..taken.min(self.queue.len()));
+            }
+            Poll::Ready(Ok::<_, Error>(()))
+        })
+        .await?;
+        if self.end == End::Wanted {
+            self.end = End::Sent;
+            self.stream.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the peer has acknowledged every byte and the end of the stream, which must
+    /// have been queued.
+    ///
+    /// # Errors
+    /// The connection is gone or the peer refuses the stream.
+    pub async fn delivered(&mut self) -> Result<(), Error> {
+        self.drain().await?;
+        Ok(self.stream.close().await?)
+    }
+}
+
+/// The receiving side of a session's stream.
+#[derive(Debug)]
+pub struct Incoming {
+    stream: ReceiveStream,
+    decoder: Decoder,
+    /// Pieces taken from the transport, last first.
+    pieces: Vec<Bytes>,
+    current: Bytes,
+    ended: bool,
+}
+
+impl Incoming {
+    pub(super) fn new(stream: ReceiveStream, version: Version, role: Role) -> Self {
+        let decoder = Decoder::new(version, role);
+        Self { stream, decoder, pieces: Vec::new(), current: Bytes::new(), ended: false }
+    }
+
+    /// The next frame; `None` when the peer has ended the stream. Nothing is lost when the
+    /// future is dropped.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Protocol`] if the bytes cannot be followed, [`ReceiveError::Transport`] if
+    /// no more will come.
+    pub async fn frame(&mut self) -> Result<Option<Frame>, ReceiveError> {
+        loop {
+            if let Some(frame) = self.decoder.decode(&mut self.current)? {
+                debug!("received {frame}");
+                return Ok(Some(frame));
+            }
+            if let Some(piece) = self.pieces.pop() {
+                self.current = piece;
+            } else if self.ended {
+                return Ok(None);
+            } else {
+                self.receive().await?;
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<(), Error> {
+        let mut batch = [const { Bytes::new() }; RECEIVE_BATCH];
+        let (count, open) = poll_fn(|cx| self.stream.poll_receive_vectored(&mut batch, cx)).await?;
+        self.pieces.extend(batch.into_iter().take(count).rev());
+        self.ended = !open;
+        Ok(())
+    }
+}
+
+/// Why no frame came.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The peer broke the protocol.
+    #[error(transparent)]
+    Protocol(#[from] protocol::Error),
+    /// The transport failed.
+    #[error(transparent)]
+    Transport(#[from] Error),
+}

@@ -1,0 +1,286 @@
+//! Whom to trust, and TLS as QUIC wants it.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, KeyLogFile, RootCertStore, ServerConfig,
+    SignatureScheme, version,
+};
+
+use super::{Fingerprint, Identity};
+use crate::protocol::Version;
+
+/// Whose certificate a client accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// One that chains up to a root and carries the server's name.
+    Roots {
+        /// Trust the system's roots.
+        system: bool,
+        /// PEM files whose certificates are trusted as roots beside them.
+        files: Vec<PathBuf>,
+    },
+    /// The one with this fingerprint, whatever its name, dates and issuer.
+    Pin(Fingerprint),
+    /// Any: the connection is encrypted, to nobody knows whom.
+    Insecure,
+}
+
+/// Trust or identity that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// A file of trusted certificates cannot be read.
+    #[error("cannot read the trusted certificate {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// There is nobody to trust.
+    #[error(
+        "no trusted certificate: the system has no roots; name the server's own with --ca FILE or \
+         --pin SHA256HEX"
+    )]
+    NoRoots,
+    /// A name is neither a DNS name nor an IP address.
+    #[error("{0:?} is not a name that a certificate can carry; give one with --server-name")]
+    Name(String),
+    /// rustls refuses the material.
+    #[error(transparent)]
+    Rustls(#[from] rustls::Error),
+}
+
+/// The server's certificate was seen and not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}\n  its SHA-256 fingerprint is {fingerprint}\n  {advice}")]
+pub struct Untrusted {
+    /// What is wrong with it.
+    reason: String,
+    /// Which one it is.
+    pub fingerprint: Fingerprint,
+    /// What to do about it.
+    advice: String,
+}
+
+/// What the verifier saw during a handshake; QUIC itself reports no more than an alert number.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<Option<Result<Fingerprint, Untrusted>>>>);
+
+impl Seen {
+    pub(super) fn verdict(&self) -> Option<Result<Fingerprint, Untrusted>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, verdict: Result<Fingerprint, Untrusted>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
+    }
+}
+
+/// TLS for a client that offers `versions`, and where to look after a handshake.
+pub(super) fn client_config(
+    trust: &Trust,
+    versions: &[Version],
+) -> Result<(ClientConfig, Seen), TrustError> {
+    let provider = provider();
+    let seen = Seen::default();
+    let verifier = Verifier {
+        policy: Policy::new(trust, &provider)?,
+        provider: provider.clone(),
+        seen: seen.clone(),
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = alpn(versions);
+    config.key_log = Arc::new(KeyLogFile::new());
+    Ok((config, seen))
+}
+
+/// TLS for a server with this certificate, speaking every version.
+pub(super) fn server_config(identity: &Identity) -> Result<ServerConfig, TrustError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(identity.chain().to_vec(), identity.key())?;
+    config.alpn_protocols = alpn(&Version::ALL);
+    config.key_log = Arc::new(KeyLogFile::new());
+    Ok(config)
+}
+
+/// Checks a name before s2n-quic sees it, which would panic on a bad one.
+pub(super) fn check_server_name(name: &str) -> Result<(), TrustError> {
+    ServerName::try_from(name).map(drop).map_err(|_| TrustError::Name(name.into()))
+}
+
+/// aws-lc-rs with AES-128 first: the strength is ample and it is the fastest per byte.
+fn provider() -> Arc<CryptoProvider> {
+    let suites = vec![
+        aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+        aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
+        aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ];
+    Arc::new(CryptoProvider { cipher_suites: suites, ..aws_lc_rs::default_provider() })
+}
+
+fn alpn(versions: &[Version]) -> Vec<Vec<u8>> {
+    versions.iter().map(|version| version.alpn().as_bytes().to_vec()).collect()
+}
+
+/// The three ways to judge a certificate.
+#[derive(Debug)]
+enum Policy {
+    Roots(Arc<WebPkiServerVerifier>),
+    Pin(Fingerprint),
+    Insecure,
+}
+
+impl Policy {
+    fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, TrustError> {
+        let (system, files) = match trust {
+            Trust::Roots { system, files } => (*system, files),
+            Trust::Pin(fingerprint) => return Ok(Self::Pin(*fingerprint)),
+            Trust::Insecure => return Ok(Self::Insecure),
+        };
+        let mut roots = RootCertStore::empty();
+        for path in files {
+            for certificate in read_certificates(path)? {
+                roots.add(certificate)?;
+            }
+        }
+        if system {
+            // A root that cannot be parsed must not hide the others.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        if roots.is_empty() {
+            return Err(TrustError::NoRoots);
+        }
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build()
+            .map(Self::Roots)
+            .map_err(|error| TrustError::Rustls(rustls::Error::General(error.to_string())))
+    }
+}
+
+/// Every certificate of a PEM file.
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let file_error = |reason: String| TrustError::File { path: path.to_owned(), reason };
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| file_error(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(file_error("there is no PEM certificate in it".into()));
+    }
+    Ok(certificates)
+}
+
+/// Judges the certificate by the policy and remembers what it saw. The handshake's signature is
+/// verified whatever the policy: only the holder of the key gets through.
+#[derive(Debug)]
+struct Verifier {
+    policy: Policy,
+    provider: Arc<CryptoProvider>,
+    seen: Seen,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let fingerprint = Fingerprint::of(end_entity);
+        let pin_advice = || format!("if this is the server you mean, add: --pin {fingerprint}");
+        let judged = match &self.policy {
+            Policy::Insecure => Ok(()),
+            Policy::Pin(pinned) if *pinned == fingerprint => Ok(()),
+            Policy::Pin(pinned) => Err((
+                rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure),
+                format!("the server's certificate is not the one that was pinned ({pinned})"),
+                "the server has a new certificate, or somebody else answers in its name: ask its \
+                 owner which fingerprint is right"
+                    .to_owned(),
+            )),
+            Policy::Roots(verifier) => verifier
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                .map(drop)
+                .map_err(|error| {
+                    let (reason, advice) = explain(&error, server_name);
+                    let advice = advice.unwrap_or_default() + &pin_advice();
+                    (error, reason, advice)
+                }),
+        };
+        match judged {
+            Ok(()) => {
+                self.seen.note(Ok(fingerprint));
+                Ok(ServerCertVerified::assertion())
+            }
+            Err((error, reason, advice)) => {
+                self.seen.note(Err(Untrusted { reason, fingerprint, advice }));
+                Err(error)
+            }
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("QUIC has no TLS 1.2".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A refusal of webpki in words, with what helps against it beside a pin.
+fn explain(error: &rustls::Error, name: &ServerName<'_>) -> (String, Option<String>) {
+    let name = match name {
+        ServerName::IpAddress(address) => IpAddr::from(*address).to_string(),
+        name => name.to_str().into_owned(),
+    };
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => (
+            "the server's certificate is not trusted: no trusted root vouches for it".into(),
+            Some("copy the server's certificate here and name it with --ca FILE, or\n  ".into()),
+        ),
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => (
+            format!("the server's certificate is trusted, but is not for {name:?}"),
+            Some("name one that it carries with --server-name NAME, or\n  ".into()),
+        ),
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => (
+            "the server's certificate has expired".into(),
+            Some("make a new one there with: quicstream gen-cert --force, or\n  ".into()),
+        ),
+        error => (format!("the server's certificate is not trusted: {error}"), None),
+    }
+}
