@@ -1,7 +1,12 @@
 //! crate docs
+pub mod cli;
 pub mod client;
+pub mod commands;
+pub mod config;
+pub mod exit;
 pub mod media;
 pub mod protocol;
 pub mod server;
 pub mod session;
 pub mod transport;
+pub mod ui;

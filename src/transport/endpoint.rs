@@ -20,6 +20,7 @@ use super::telemetry::Observer;
 use super::tls::{self, Seen};
 use super::{
     Congestion, Error, Fingerprint, Identity, Incoming, Outgoing, Settings, Telemetry, Trust,
+    TrustError, is_server_name,
 };
 use crate::protocol::{Role, Version};
 
@@ -158,7 +159,10 @@ impl Connector {
         address: SocketAddr,
         name: &str,
     ) -> Result<(Connection, Fingerprint), Error> {
-        tls::check_server_name(name)?;
+        // s2n-quic panics on a name that is none.
+        if !is_server_name(name) {
+            return Err(TrustError::Name(name.into()).into());
+        }
         let client = self.endpoint(address)?;
         let connect = Connect::new(address).with_server_name(name);
         match client.connect(connect).await {

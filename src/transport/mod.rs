@@ -5,20 +5,22 @@ mod endpoint;
 mod error;
 mod fingerprint;
 mod framed;
+mod identity;
 mod telemetry;
 mod tls;
 
 use std::time::Duration;
 
-pub use certificate::Identity;
+pub use certificate::{Certificate, CertificateError, is_server_name};
 pub use endpoint::{Address, Connection, Connector, Listener};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use framed::{Incoming, Outgoing, ReceiveError};
+pub use identity::Identity;
 pub use telemetry::Telemetry;
 pub use tls::{Trust, TrustError, Untrusted};
 
-/// The smallest UDP payload that `transport.mtu` may be: what every QUIC path carries.
+/// The smallest IP packet that `transport.mtu` may be: what every QUIC path carries.
 pub const MIN_MTU: u16 = 1228;
 /// The largest; s2n-quic was seen to crash at 65,000.
 pub const MAX_MTU: u16 = 9001;
@@ -26,7 +28,7 @@ pub const MAX_MTU: u16 = 9001;
 /// How packets leave and arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The largest UDP packet to try, bytes: [`MIN_MTU`] to [`MAX_MTU`].
+    /// The largest IP packet to try, bytes: [`MIN_MTU`] to [`MAX_MTU`].
     pub mtu: u16,
     /// How fast to send on a path that loses packets.
     pub congestion: Congestion,

@@ -111,15 +111,10 @@ pub(super) fn server_config(identity: &Identity) -> Result<ServerConfig, TrustEr
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])?
         .with_no_client_auth()
-        .with_single_cert(identity.chain().to_vec(), identity.key())?;
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
     config.alpn_protocols = alpn(&Version::ALL);
     config.key_log = Arc::new(KeyLogFile::new());
     Ok(config)
-}
-
-/// Checks a name before s2n-quic sees it, which would panic on a bad one.
-pub(super) fn check_server_name(name: &str) -> Result<(), TrustError> {
-    ServerName::try_from(name).map(drop).map_err(|_| TrustError::Name(name.into()))
 }
 
 /// aws-lc-rs with AES-128 first: the strength is ample and it is the fastest per byte.

@@ -1,9 +1,25 @@
 //! From the built-in defaults, a file, the environment and flags to what a command needs.
+//!
+//! Each of the four is one layer, checked as it is read; the layers are merged key by
+//! key, and [`serve`], [`play`] and [`gen_cert`] make of the result what their command takes.
+
+mod environment;
+mod error;
+mod layer;
+mod resolve;
+#[cfg(test)]
+mod tests;
+pub mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::transport::Trust;
+pub use environment::Environment;
+pub use error::Error;
+pub use resolve::{gen_cert, play, serve};
+
+use crate::client::Target;
+use crate::transport::{Address, Trust};
 use crate::{client, server, transport};
 
 /// What `serve` needs.
@@ -15,10 +31,8 @@ pub struct ServeConfig {
     pub media: Option<PathBuf>,
     /// If the media file is missing, make it of that many random bytes.
     pub generate: Option<u64>,
-    /// Certificate chain, PEM.
-    pub cert: PathBuf,
-    /// Private key, PEM.
-    pub key: PathBuf,
+    /// What to show to clients.
+    pub credentials: Credentials,
     /// How to serve.
     pub server: server::Settings,
     /// The most media to keep in memory for all sessions together, bytes.
@@ -29,20 +43,32 @@ pub struct ServeConfig {
     pub report: Report,
 }
 
+/// Where a server's certificate and key come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// From PEM files, which are made if both are missing.
+    Files {
+        /// Certificate chain.
+        cert: PathBuf,
+        /// Private key.
+        key: PathBuf,
+    },
+    /// Made for this run, and kept in memory: the embedded server's.
+    Ephemeral,
+}
+
 /// What `play` needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayConfig {
-    /// The server's name or address.
-    pub host: String,
-    /// The server's port.
-    pub port: u16,
-    /// Start this server in the process and play from it, instead of from `host`.
+    /// Whom to connect to.
+    pub server: Address,
+    /// Start this server in the process and play from it instead.
     pub embedded: Option<ServeConfig>,
     /// Where the media goes.
-    pub output: Output,
+    pub output: Target,
     /// Whose certificate to accept.
     pub trust: Trust,
-    /// The name to expect in the certificate, where it is not `host`.
+    /// The name to expect in the certificate, where it is not the host's.
     pub server_name: Option<String>,
     /// How to play.
     pub client: client::Settings,
@@ -65,22 +91,6 @@ pub struct CertConfig {
     pub days: u32,
     /// Overwrite what is there.
     pub force: bool,
-}
-
-/// Where the media goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Nowhere: it is counted.
-    Discard,
-    /// Standard output.
-    Stdout,
-    /// A file.
-    File {
-        /// Its final name.
-        path: PathBuf,
-        /// Whether it may be there already.
-        force: bool,
-    },
 }
 
 /// How to tell people and programs what happens.

@@ -1,0 +1,223 @@
+//! What a user types: clap types, no logic.
+//!
+//! Whatever a configuration file can set is an `Option` here, so that a flag which was not given
+//! overrides nothing; the defaults named in the help texts are those of `config/default.toml`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::value::{
+    Address, Bitrate, ChunkSize, ConnectTimeout, Days, GenerateSize, Host, Keepalive, List, Listen,
+    Name, PauseAt, PauseFor, Port, SessionTimeout,
+};
+use crate::config::{Color, Progress};
+use crate::transport::Fingerprint;
+
+/// Streams media over QUIC, with pause, resume and TLS 1.3.
+#[derive(Debug, Parser)]
+#[command(name = "quicstream", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// The flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve media to players
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
+    /// Play media from a server
+    #[command(after_help = PLAY_EXAMPLES)]
+    Play(Play),
+    /// Make a self-signed certificate and its key
+    #[command(after_help = GEN_CERT_EXAMPLES)]
+    GenCert(GenCert),
+}
+
+/// The flags of every command; they may stand before it or after it.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Read settings from FILE [default: $QUICSTREAM_CONFIG, else config/default.toml here, else
+    /// quicstream/config.toml in ~/.config]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Say more: a line for every PDU sent or received
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// When to use colour: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    #[arg(hide_possible_values = true)]
+    pub color: Color,
+}
+
+/// How a running command tells what happens.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Reporting")]
+pub struct Reporting {
+    /// Print events to stdout, one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// How to show progress: auto (bars on a terminal, plain lines otherwise), bar, plain or none
+    #[arg(long, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
+    pub progress: Progress,
+}
+
+/// The flags of `serve`.
+#[derive(Debug, Default, Args)]
+pub struct Serve {
+    /// Address and port to listen on; port 0 picks a free one [default: 0.0.0.0:9000]
+    #[arg(long, value_name = "ADDR:PORT", help_heading = "Network")]
+    pub listen: Option<Listen>,
+    /// Port to listen on, whatever the address [default: 9000]
+    #[arg(short, long, value_name = "PORT", help_heading = "Network")]
+    pub port: Option<u16>,
+    /// A file to serve, or a directory, whose first media file by name is served [default: the
+    /// sample clip inside the program]
+    #[arg(short, long, value_name = "PATH", help_heading = "Media")]
+    pub media: Option<PathBuf>,
+    /// If the media file is missing, make it of SIZE random bytes, such as 512KiB [default: off]
+    #[arg(long, value_name = "SIZE", help_heading = "Media")]
+    pub generate: Option<GenerateSize>,
+    /// The highest bitrate to offer, in bit/s [default: 500000]
+    #[arg(long, value_name = "BPS", help_heading = "Session")]
+    pub bitrate: Option<Bitrate>,
+    /// The most media in one chunk, up to 1MiB [default: 65536]
+    #[arg(long, value_name = "BYTES", help_heading = "Session")]
+    pub chunk_size: Option<ChunkSize>,
+    /// Seconds between heartbeats [default: 5]
+    #[arg(long, value_name = "SECS", help_heading = "Session")]
+    pub keepalive: Option<Keepalive>,
+    /// Seconds of silence from a client that end its session [default: 30]
+    #[arg(long, value_name = "SECS", help_heading = "Session")]
+    pub session_timeout: Option<SessionTimeout>,
+    /// Certificate to show to clients, PEM; made on first use if both it and the key are missing
+    /// [default: cert.pem in ~/.local/share/quicstream]
+    #[arg(long, value_name = "FILE", requires = "key", help_heading = "TLS")]
+    pub cert: Option<PathBuf>,
+    /// The certificate's private key, PEM [default: key.pem in ~/.local/share/quicstream]
+    #[arg(long, value_name = "FILE", requires = "cert", help_heading = "TLS")]
+    pub key: Option<PathBuf>,
+    /// How to tell what happens.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The flags of `play`.
+#[derive(Debug, Default, Args)]
+pub struct Play {
+    /// The server: HOST, HOST:PORT, an IPv6 address V6, or `[V6]:PORT` [default: 127.0.0.1:9000]
+    #[arg(value_name = "SERVER", conflicts_with = "host")]
+    pub server: Option<Address>,
+    /// The server's name or address, without a port [default: 127.0.0.1]
+    #[arg(short = 'H', long, value_name = "HOST", help_heading = "Network")]
+    pub host: Option<Host>,
+    /// The server's port [default: 9000]
+    #[arg(short, long, value_name = "PORT", help_heading = "Network")]
+    pub port: Option<Port>,
+    /// Seconds to try each address, and to wait for the server's answer [default: 10]
+    #[arg(long, value_name = "SECS", help_heading = "Network")]
+    pub connect_timeout: Option<ConnectTimeout>,
+    /// Start a server in this process, on a free loopback port, and play from it
+    #[arg(long, help_heading = "Network", conflicts_with_all = ["server", "host", "port"])]
+    #[arg(conflicts_with_all = ["ca", "pin", "insecure", "server_name"])]
+    pub embedded: bool,
+    /// Write the media to FILE, or to stdout with "-" [default: count it and throw it away]
+    #[arg(short, long, value_name = "FILE", help_heading = "Media")]
+    pub output: Option<PathBuf>,
+    /// Overwrite the output file
+    #[arg(short, long, requires = "output", help_heading = "Media")]
+    pub force: bool,
+    /// Codec to ask for [default: h264]
+    #[arg(long, value_name = "NAME", help_heading = "Media")]
+    pub codec: Option<Name>,
+    /// Codec profile to ask for [default: baseline]
+    #[arg(long, value_name = "NAME", help_heading = "Media")]
+    pub profile: Option<Name>,
+    /// Bitrates to offer, in bit/s, separated by commas [default: 240000,500000]
+    #[arg(long, value_name = "BPS,...", help_heading = "Media")]
+    pub bitrates: Option<List<Bitrate>>,
+    /// Pause after chunk SEQ; 0 never does [default: 3 without an output, 0 with one]
+    #[arg(long, value_name = "SEQ", help_heading = "Media")]
+    pub pause_at: Option<PauseAt>,
+    /// Seconds that this pause takes [default: 2]
+    #[arg(long, value_name = "SECS", help_heading = "Media")]
+    pub pause_for: Option<PauseFor>,
+    /// Trust only the certificates in FILE, PEM [default: the system's, and the one that "serve"
+    /// made on this machine]
+    #[arg(long, value_name = "FILE", group = "trust", help_heading = "TLS")]
+    pub ca: Option<PathBuf>,
+    /// Trust only the certificate with this SHA-256 fingerprint; colons are allowed
+    #[arg(long, value_name = "SHA256HEX", group = "trust", help_heading = "TLS")]
+    pub pin: Option<Fingerprint>,
+    /// Trust any certificate: anybody on the way can read and change what you play
+    #[arg(long, group = "trust", help_heading = "TLS")]
+    pub insecure: bool,
+    /// The name to expect in the certificate [default: the server's name or address]
+    #[arg(long, value_name = "NAME", help_heading = "TLS")]
+    pub server_name: Option<Host>,
+    /// How to tell what happens.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The flags of `gen-cert`.
+#[derive(Debug, Default, Args)]
+pub struct GenCert {
+    /// Where the certificate goes, PEM [default: cert.pem in ~/.local/share/quicstream, where
+    /// "serve" finds it]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Where the private key goes, PEM, mode 0600 [default: key.pem in ~/.local/share/quicstream]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// A DNS name or IP address of the server; may be given again [default: localhost, 127.0.0.1
+    /// and ::1]
+    #[arg(long = "name", value_name = "DNS-OR-IP")]
+    pub names: Vec<Host>,
+    /// Days that it is valid from now, up to 36500 [default: 365]
+    #[arg(long, value_name = "N")]
+    pub days: Option<Days>,
+    /// Overwrite files that are there
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  quicstream play --embedded             see it work, in a single process
+  quicstream serve --media film.mp4      serve a file
+  quicstream play 192.0.2.7 -o film.mp4  save what another machine serves
+  quicstream help play                   everything that play takes";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  quicstream serve                       serve the sample clip on port 9000
+  quicstream serve --media film.mp4 --bitrate 4000000
+  quicstream serve --media ~/films --listen '[::]:4433'
+  quicstream serve --media dummy.bin --generate 512KiB
+  quicstream serve --cert fullchain.pem --key privkey.pem --json";
+
+const PLAY_EXAMPLES: &str = "\
+Examples:
+  quicstream play --embedded                 see it work, without a server
+  quicstream play                            play from this machine
+  quicstream play 192.0.2.7 -o - | ffplay -  watch
+  quicstream play '[2001:db8::7]:9000' --pin AB:CD:... -o film.mp4
+  quicstream play media.example --ca ca.pem --json";
+
+const GEN_CERT_EXAMPLES: &str = "\
+Examples:
+  quicstream gen-cert              for this machine, where serve finds it
+  quicstream gen-cert --name media.example --name 192.0.2.7
+  quicstream gen-cert --cert cert.pem --key key.pem --days 30
+  quicstream gen-cert --force      replace the one that is there";

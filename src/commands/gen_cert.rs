@@ -1,0 +1,32 @@
+//! `quicstream gen-cert`.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+
+use crate::config::CertConfig;
+use crate::exit;
+use crate::transport::Certificate;
+
+/// Makes a certificate and says what to type on the other machine.
+///
+/// # Errors
+/// If the files cannot be written, or stdout cannot.
+pub(super) fn run(config: CertConfig) -> anyhow::Result<u8> {
+    let CertConfig { cert, key, names, days, force } = config;
+    let certificate = Certificate::self_signed(&names, days)?;
+    certificate.write(&cert, &key, force)?;
+    let fingerprint = certificate.fingerprint();
+    writeln!(
+        io::stdout(),
+        "certificate: {} (for {}, {days} days)\n\
+         private key: {}\n\
+         sha256 Fingerprint={fingerprint}\n\
+         to play from another machine: quicstream play HOST --pin {fingerprint}",
+        cert.display(),
+        names.join(", "),
+        key.display(),
+    )
+    .context("cannot write to stdout")?;
+    Ok(exit::DONE)
+}

@@ -1,0 +1,118 @@
+//! Numbers in a range.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+use toml::Value;
+
+use super::{Invalid, written};
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value", bound(deserialize = "T: TryFrom<u64>"))]
+pub struct Whole<T, const MIN: u64, const MAX: u64>(T);
+
+impl<T, const MIN: u64, const MAX: u64> Whole<T, MIN, MAX> {
+    /// The number.
+    pub fn get(self) -> T {
+        self.0
+    }
+
+    fn expected() -> String {
+        format!("a whole number from {MIN} to {MAX}")
+    }
+}
+
+impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> FromStr for Whole<T, MIN, MAX> {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let number = text.parse().ok().and_then(|number| within(number, MIN, MAX));
+        number.map(Self).ok_or_else(|| Invalid::expected(text, Self::expected()))
+    }
+}
+
+impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> TryFrom<Value> for Whole<T, MIN, MAX> {
+    type Error = Invalid;
+
+    fn try_from(value: Value) -> Result<Self, Invalid> {
+        written(value, &["integer"], Self::expected())?.parse()
+    }
+}
+
+/// A number of bytes from `MIN` to `MAX`, written with or without a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value", bound(deserialize = "T: TryFrom<u64>"))]
+pub struct Size<T, const MIN: u64, const MAX: u64>(T);
+
+impl<T, const MIN: u64, const MAX: u64> Size<T, MIN, MAX> {
+    /// The number of bytes.
+    pub fn get(self) -> T {
+        self.0
+    }
+
+    fn expected() -> String {
+        let [min, max] = [ByteSize(MIN), ByteSize(MAX)];
+        format!("a size from {min} to {max}, such as 65536, 512KiB or 1MB")
+    }
+}
+
+impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> FromStr for Size<T, MIN, MAX> {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let bytes = text.parse().ok().and_then(|ByteSize(bytes)| within(bytes, MIN, MAX));
+        bytes.map(Self).ok_or_else(|| Invalid::expected(text, Self::expected()))
+    }
+}
+
+impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> TryFrom<Value> for Size<T, MIN, MAX> {
+    type Error = Invalid;
+
+    fn try_from(value: Value) -> Result<Self, Invalid> {
+        written(value, &["integer", "string"], Self::expected())?.parse()
+    }
+}
+
+fn within<T: TryFrom<u64>>(number: u64, min: u64, max: u64) -> Option<T> {
+    (min..=max).contains(&number).then(|| T::try_from(number).ok())?
+}
+
+/// Seconds, with or without a fraction; the limits are in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct Seconds<const MIN_MS: u64, const MAX_MS: u64>(Duration);
+
+impl<const MIN_MS: u64, const MAX_MS: u64> Seconds<MIN_MS, MAX_MS> {
+    /// The time.
+    pub fn get(self) -> Duration {
+        self.0
+    }
+
+    fn expected() -> String {
+        let [min, max] = [MIN_MS, MAX_MS].map(|ms| Duration::from_millis(ms).as_secs_f64());
+        format!("a number of seconds from {min} to {max}")
+    }
+}
+
+impl<const MIN_MS: u64, const MAX_MS: u64> FromStr for Seconds<MIN_MS, MAX_MS> {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let limits = Duration::from_millis(MIN_MS)..=Duration::from_millis(MAX_MS);
+        let time = text.parse().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+        time.filter(|time| limits.contains(time))
+            .map(Self)
+            .ok_or_else(|| Invalid::expected(text, Self::expected()))
+    }
+}
+
+impl<const MIN_MS: u64, const MAX_MS: u64> TryFrom<Value> for Seconds<MIN_MS, MAX_MS> {
+    type Error = Invalid;
+
+    fn try_from(value: Value) -> Result<Self, Invalid> {
+        written(value, &["integer", "float"], Self::expected())?.parse()
+    }
+}

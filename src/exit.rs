@@ -1,0 +1,72 @@
+//! From how it ended to the exit code that scripts rely on.
+
+use crate::session::client::End;
+use crate::{client, config, transport};
+
+/// Done: the media is complete, or the user or the player's pipe ended it.
+pub const DONE: u8 = 0;
+/// Any failure without a code of its own.
+pub const FAILURE: u8 = 1;
+/// Usage or configuration.
+pub const USAGE: u8 = 2;
+/// The server refused, with OPEN_NACK.
+pub const REFUSED: u8 = 3;
+/// Unreachable, timed out, or the connection was lost.
+pub const UNREACHABLE: u8 = 4;
+/// TLS: certificate not trusted, pin mismatch, no common ALPN.
+pub const UNTRUSTED: u8 = 5;
+/// What arrived is incomplete or wrong.
+pub const INCOMPLETE: u8 = 6;
+/// SIGINT before the media was complete: 128 and the signal's number.
+pub const INTERRUPTED: u8 = 130;
+
+/// The code for a failure: that of the first error in its chain that has one.
+pub fn code(error: &anyhow::Error) -> u8 {
+    let code = |cause: &(dyn std::error::Error + 'static)| {
+        if cause.is::<config::Error>() {
+            Some(USAGE)
+        } else if let Some(error) = cause.downcast_ref::<client::Error>() {
+            Some(of_client(error))
+        } else {
+            cause.downcast_ref::<transport::Error>().map(of_transport)
+        }
+    };
+    error.chain().find_map(code).unwrap_or(FAILURE)
+}
+
+fn of_client(error: &client::Error) -> u8 {
+    match error {
+        client::Error::Transport(error) => of_transport(error),
+        client::Error::Session(end) => of_end(end),
+        client::Error::Sink(_) => FAILURE,
+        client::Error::Partial { cause, .. } => of_client(cause),
+    }
+}
+
+fn of_end(end: &End) -> u8 {
+    match end {
+        End::Complete | End::Stopped => DONE,
+        End::Refused(_) => REFUSED,
+        End::NoAnswer(_) | End::Stalled(_) | End::Timeout(_) => UNREACHABLE,
+        End::Violation(_) | End::Cut => INCOMPLETE,
+    }
+}
+
+fn of_transport(error: &transport::Error) -> u8 {
+    use transport::{Error, TrustError};
+    match error {
+        Error::Bind { .. } | Error::Setting(_) => FAILURE,
+        Error::Tls(TrustError::File { .. } | TrustError::Name(_)) => USAGE,
+        Error::Tls(_) | Error::Untrusted(_) | Error::NoCommonProtocol | Error::Handshake(_) => {
+            UNTRUSTED
+        }
+        Error::Resolve { .. }
+        | Error::NoAnswer { .. }
+        | Error::ConnectionRefused
+        | Error::Reset(_)
+        | Error::Closed
+        | Error::ClosedWithError(_)
+        | Error::Idle
+        | Error::Lost(_) => UNREACHABLE,
+    }
+}

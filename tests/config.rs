@@ -1,0 +1,507 @@
+//! Where settings come from, and which of them wins.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use quicstream::cli::{Cli, Command};
+use quicstream::client::Target;
+use quicstream::config::{
+    self, Color, Credentials, Environment, Error, PlayConfig, Progress, ServeConfig, Verbosity,
+};
+use quicstream::transport::Trust;
+use tempfile::TempDir;
+
+const DEFAULTS: &str = include_str!("../config/default.toml");
+const PIN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// A home directory, a working directory and an environment that no other test shares.
+struct Place {
+    directory: TempDir,
+    environment: Environment,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let environment = Environment {
+            current_dir: directory.path().join("here"),
+            home: Some(directory.path().join("home")),
+            ..Environment::default()
+        };
+        Self { directory, environment }
+    }
+
+    fn set(&mut self, variable: &str, value: impl Into<OsString>) -> &mut Self {
+        self.environment.variables.insert(variable.to_owned(), value.into());
+        self
+    }
+
+    fn write(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn serve(&self, flags: &[&str]) -> Result<ServeConfig, Error> {
+        match parse("serve", flags) {
+            (global, Command::Serve(flags)) => config::serve(&global, &flags, &self.environment),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn play(&self, flags: &[&str]) -> Result<PlayConfig, Error> {
+        match parse("play", flags) {
+            (global, Command::Play(flags)) => config::play(&global, &flags, &self.environment),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn parse(command: &str, flags: &[&str]) -> (quicstream::cli::Global, Command) {
+    let arguments = ["quicstream", command].into_iter().chain(flags.iter().copied());
+    let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}"));
+    (cli.global, cli.command)
+}
+
+/// What shows that a setting has arrived.
+enum Seen {
+    Serve(fn(&ServeConfig) -> String),
+    Play(fn(&PlayConfig) -> String),
+}
+use Seen::{Play, Serve};
+
+/// One key, and a different value of it for every layer: as it is written, and as it is seen.
+struct Row {
+    key: &'static str,
+    seen: Seen,
+    default: &'static str,
+    file: (&'static str, &'static str),
+    variable: (&'static str, &'static str),
+    flag: Option<(&'static [&'static str], &'static str)>,
+}
+
+const fn row(
+    key: &'static str,
+    seen: Seen,
+    default: &'static str,
+    file: (&'static str, &'static str),
+    variable: (&'static str, &'static str),
+    flag: Option<(&'static [&'static str], &'static str)>,
+) -> Row {
+    Row { key, seen, default, file, variable, flag }
+}
+
+fn cert(config: &ServeConfig) -> String {
+    match &config.credentials {
+        Credentials::Files { cert, .. } => name(cert),
+        Credentials::Ephemeral => "none".into(),
+    }
+}
+
+fn key(config: &ServeConfig) -> String {
+    match &config.credentials {
+        Credentials::Files { key, .. } => name(key),
+        Credentials::Ephemeral => "none".into(),
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+fn trust(config: &PlayConfig) -> String {
+    match &config.trust {
+        Trust::Roots { system: true, files } => format!("system {files:?}"),
+        Trust::Roots { system: false, files } => name(&files[0]),
+        Trust::Pin(pin) => pin.to_string().replace(':', "")[..4].to_owned(),
+        Trust::Insecure => "anybody".into(),
+    }
+}
+
+#[rustfmt::skip]
+fn rows() -> Vec<Row> {
+    const PIN_B: &[&str] = &["--pin", "BB:BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"];
+    const PIN_C: &str = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
+    vec![
+        row("server.listen", Serve(|c| c.listen.to_string()), "0.0.0.0:9000",
+            ("'127.0.0.1:1'", "127.0.0.1:1"), ("[::]:2", "[::]:2"), Some((&["--listen", "[::1]:3"], "[::1]:3"))),
+        row("server.media", Serve(|c| c.media.as_deref().map_or("none".into(), name)), "none",
+            ("'a.mp4'", "a.mp4"), ("b.mp4", "b.mp4"), Some((&["-m", "c.mp4"], "c.mp4"))),
+        row("server.bitrate", Serve(|c| c.server.offer.bitrate.to_string()), "500000",
+            ("1", "1"), ("2", "2"), Some((&["--bitrate", "4294967295"], "4294967295"))),
+        row("server.chunk_size", Serve(|c| c.server.offer.chunk_size.to_string()), "65536",
+            ("1", "1"), ("32KiB", "32768"), Some((&["--chunk-size", "1MiB"], "1048576"))),
+        row("server.keepalive", Serve(|c| format!("{:?}", c.server.offer.keepalive)), "5s",
+            ("1", "1s"), ("2", "2s"), Some((&["--keepalive", "3"], "3s"))),
+        row("server.session_timeout", Serve(|c| format!("{:?}", c.server.offer.session_timeout)), "30s",
+            ("6", "6s"), ("7", "7s"), Some((&["--session-timeout", "86400"], "86400s"))),
+        row("server.codecs", Serve(|c| c.server.offer.codecs.join(" ")), "h264 h265 av1 vp9 aac opus raw",
+            ("['h264', 'x']", "h264 x"), ("opus, raw", "opus raw"), None),
+        row("server.max_connections", Serve(|c| c.server.max_connections.to_string()), "10000",
+            ("1", "1"), ("2", "2"), None),
+        row("server.cache", Serve(|c| c.cache.to_string()), "67108864",
+            ("1048576", "1048576"), ("1GB", "1000000000"), None),
+        row("client.host", Play(|c| c.server.host.clone()), "127.0.0.1",
+            ("'a.example'", "a.example"), ("::1", "::1"), Some((&["-H", "c.example"], "c.example"))),
+        row("client.port", Play(|c| c.server.port.to_string()), "9000",
+            ("1", "1"), ("2", "2"), Some((&["-p", "65535"], "65535"))),
+        row("client.codec", Play(|c| c.client.open.codec.clone()), "h264",
+            ("'vp9'", "vp9"), ("264", "264"), Some((&["--codec", "av1"], "av1"))),
+        row("client.profile", Play(|c| c.client.open.profile.clone()), "baseline",
+            ("'main'", "main"), ("10", "10"), Some((&["--profile", "high"], "high"))),
+        row("client.bitrates", Play(|c| format!("{:?}", c.client.open.bitrates)), "[240000, 500000]",
+            ("[1]", "[1]"), ("2,3", "[2, 3]"), Some((&["--bitrates", "4,5,6"], "[4, 5, 6]"))),
+        row("client.pause_at", Play(|c| c.client.script.map_or(0, |pause| pause.at).to_string()), "3",
+            ("0", "0"), ("7", "7"), Some((&["--pause-at", "0"], "0"))),
+        row("client.pause_for", Play(|c| format!("{:?}", c.client.script.unwrap().length)), "2s",
+            ("0.5", "500ms"), ("0", "0ns"), Some((&["--pause-for", "86400"], "86400s"))),
+        row("client.connect_timeout", Play(|c| format!("{:?}", c.client.connect_timeout)), "10s",
+            ("1", "1s"), ("0.001", "1ms"), Some((&["--connect-timeout", "3600"], "3600s"))),
+        row("tls.cert", Serve(cert), "cert.pem",
+            ("'a.pem'\nkey = 'any.pem'", "a.pem"), ("b.pem", "b.pem"), Some((&["--cert", "c.pem", "--key", "any.pem"], "c.pem"))),
+        row("tls.key", Serve(key), "key.pem",
+            ("'a.pem'\ncert = 'any.pem'", "a.pem"), ("b.pem", "b.pem"), Some((&["--key", "c.pem", "--cert", "any.pem"], "c.pem"))),
+        row("tls.ca", Play(trust), "system []",
+            ("'a.pem'", "a.pem"), ("b.pem", "b.pem"), Some((&["--ca", "c.pem"], "c.pem"))),
+        row("tls.pin", Play(trust), "system []",
+            ("'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'", "AAAA"), (PIN_C, "CCCC"), Some((PIN_B, "BBBB"))),
+        row("tls.insecure", Play(trust), "system []",
+            ("true", "anybody"), ("false", "system []"), Some((&["--insecure"], "anybody"))),
+        row("tls.server_name", Play(|c| format!("{:?}", c.server_name)), "None",
+            ("'a'", r#"Some("a")"#), ("::1", r#"Some("::1")"#), Some((&["--server-name", "c"], r#"Some("c")"#))),
+        row("transport.mtu", Play(|c| c.transport.mtu.to_string()), "1500",
+            ("1228", "1228"), ("9001", "9001"), None),
+        row("transport.congestion", Serve(|c| format!("{:?}", c.transport.congestion)), "Bbr",
+            ("'cubic'", "Cubic"), ("bbr", "Bbr"), None),
+        row("transport.idle_timeout", Play(|c| format!("{:?}", c.transport.idle_timeout)), "30s",
+            ("1", "1s"), ("3600", "3600s"), None),
+        row("transport.socket_buffer", Serve(|c| c.transport.socket_buffer.to_string()), "4194304",
+            ("'64KiB'", "65536"), ("67108864", "67108864"), None),
+    ]
+}
+
+impl Row {
+    fn seen(&self, place: &Place, flags: &[&str]) -> String {
+        let config = match self.seen {
+            Serve(seen) => place.serve(flags).map(|config| seen(&config)),
+            Play(seen) => place.play(flags).map(|config| seen(&config)),
+        };
+        config.unwrap_or_else(|error| panic!("{}: {error}", self.key))
+    }
+}
+
+#[test]
+fn every_key_is_taken_from_the_highest_layer_that_sets_it() {
+    for row in rows() {
+        let (section, key) = row.key.split_once('.').unwrap();
+        let mut place = Place::new();
+        assert_eq!(row.seen(&place, &[]), row.default, "{} by default", row.key);
+
+        let file = place.write("own.toml", &format!("[{section}]\n{key} = {}", row.file.0));
+        let with_file = ["--config", file.to_str().unwrap()];
+        assert_eq!(row.seen(&place, &with_file), row.file.1, "{} from a file", row.key);
+
+        let variable = format!("QUICSTREAM_{section}_{key}").to_uppercase();
+        place.set(&variable, row.variable.0);
+        assert_eq!(row.seen(&place, &with_file), row.variable.1, "{variable}");
+
+        if let Some((flags, seen)) = row.flag {
+            let flags = [&with_file, flags].concat();
+            assert_eq!(row.seen(&place, &flags), seen, "{} from a flag", row.key);
+        }
+    }
+}
+
+#[test]
+fn the_table_above_has_a_row_for_every_key() {
+    let mut section = "";
+    let mut keys = Vec::new();
+    for line in DEFAULTS.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name;
+        } else if let Some((key, _)) = line.trim_start_matches('#').split_once(" = ")
+            && !key.contains(' ')
+        {
+            keys.push(format!("{section}.{key}"));
+        }
+    }
+    let rows: Vec<_> = rows().iter().map(|row| row.key).collect();
+    assert_eq!(keys, rows);
+}
+
+#[test]
+fn the_first_file_that_is_named_or_found_is_read() {
+    let mut place = Place::new();
+    let write = |place: &Place, path: &str, port: u16| {
+        let path = place.write(path, &format!("client.port = {port}"));
+        path.to_str().unwrap().to_owned()
+    };
+    let port = |place: &Place, flags: &[&str]| place.play(flags).unwrap().server.port;
+    assert_eq!(port(&place, &[]), 9000);
+    write(&place, "home/.config/quicstream/config.toml", 1);
+    assert_eq!(port(&place, &[]), 1);
+    place.set("XDG_CONFIG_HOME", place.directory.path().join("xdg"));
+    assert_eq!(port(&place, &[]), 9000, "XDG_CONFIG_HOME stands in for ~/.config");
+    write(&place, "xdg/quicstream/config.toml", 2);
+    assert_eq!(port(&place, &[]), 2);
+    write(&place, "here/config/default.toml", 3);
+    assert_eq!(port(&place, &[]), 3);
+    write(&place, "here/variable.toml", 4);
+    place.set("QUICSTREAM_CONFIG", "variable.toml");
+    assert_eq!(port(&place, &[]), 4);
+    let named = write(&place, "flag.toml", 5);
+    assert_eq!(port(&place, &["--config", &named]), 5);
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let mut place = Place::new();
+    let error = place.serve(&["--config", "gone.toml"]).unwrap_err().to_string();
+    assert!(error.contains("here/gone.toml") && error.contains("No such file"), "{error}");
+    place.set("QUICSTREAM_CONFIG", "/gone/too.toml");
+    let error = place.serve(&[]).unwrap_err().to_string();
+    assert!(error.contains("/gone/too.toml"), "{error}");
+}
+
+#[test]
+fn a_refusal_names_file_line_and_key() {
+    let place = Place::new();
+    for (line, text, why) in [
+        (3, "[server]\n\nbitrat = 1", "unknown field `bitrat`, expected"),
+        (1, "[sever]\nbitrate = 1", "unknown field `sever`, expected"),
+        (2, "[server]\nbitrate = \"fast\"", "\"fast\" is not a whole number from 1 to"),
+        (2, "[server]\nbitrate = 0", "0 is not a whole number from 1 to 4294967295"),
+        (2, "[server]\nlisten = 'localhost'", "\"localhost\" is not an IP address and a port"),
+        (2, "[server]\ncodecs = [\n  'h264',\n  7,\n]", "7 is not a text in quotes"),
+        (2, "[client]\nbitrates = []", "0 values given where 1 to 255 are taken"),
+        (2, "[client]\nbitrates = 1", "1 is not a list in square brackets"),
+        (1, "client.host = 'a b'", "\"a b\" is not a DNS name or an IP address"),
+        (1, "client.pause_for = -1", "-1 is not a number of seconds from 0 to 86400"),
+        (1, "tls.pin = 'abc'", "64 hexadecimal digits"),
+        (1, "tls.insecure = 1", "expected a boolean"),
+        (1, "transport.mtu = 65000", "65000 is not a whole number from 1228 to 9001"),
+        (1, "transport.congestion = 'reno'", "\"reno\" is not \"bbr\" or \"cubic\""),
+        (1, "transport.socket_buffer = '1GiB'", "1GiB is not a size from 64.0 KiB to 64.0 MiB"),
+    ] {
+        let file = place.write("own.toml", text);
+        let error = place.play(&["--config", file.to_str().unwrap()]).unwrap_err().to_string();
+        let snippet = format!("{line} | {}", text.lines().nth(line - 1).unwrap());
+        for part in [file.to_str().unwrap(), &format!("line {line},"), &snippet, why] {
+            assert!(error.contains(part), "no {part:?} in {error}");
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_setting_or_holds_none_is_named() {
+    for (variable, value, why) in [
+        ("QUICSTREAM_SERVER_BITRAT", "1", "BITRATE"),
+        ("QUICSTREAM_TRANSPORT_", "1", "MTU"),
+        ("QUICSTREAM_SERVER_BITRATE", "fast", "fast is not a whole number"),
+        ("QUICSTREAM_SERVER_BITRATE", "", "is not a whole number"),
+        ("QUICSTREAM_TLS_INSECURE", "yes", "`true` or `false`"),
+    ] {
+        let error = Place::new().set(variable, value).serve(&[]).unwrap_err().to_string();
+        assert!(error.contains(&format!("{variable}:")) && error.contains(why), "{error}");
+    }
+    let mut others = Place::new();
+    others.set("QUICSTREAM_SKIP_INTEROP", "1").set("QUICSTREAM_STATE_DIR", "state");
+    others.set("QUICSTREAMER_SERVER_X", "1").set("SERVER_BITRATE", "x");
+    others.serve(&[]).unwrap();
+}
+
+#[test]
+fn the_highest_layer_that_decides_whom_to_trust_decides_alone() {
+    let mut place = Place::new();
+    let file = place.write("own.toml", "tls.ca = 'ca.pem'");
+    let file = file.to_str().unwrap();
+    let seen = |place: &Place, flags: &[&str]| {
+        trust(&place.play(&[&["--config", file], flags].concat()).unwrap())
+    };
+    assert_eq!(seen(&place, &[]), "ca.pem");
+    place.set("QUICSTREAM_TLS_INSECURE", "false");
+    assert_eq!(seen(&place, &[]), "ca.pem", "not to trust anybody is not a choice");
+    place.set("QUICSTREAM_TLS_PIN", PIN);
+    assert_eq!(seen(&place, &[]), "AAAA");
+    assert_eq!(seen(&place, &["--insecure"]), "anybody");
+    assert_eq!(seen(&place, &["--ca", "flag.pem"]), "flag.pem");
+    place.set("QUICSTREAM_TLS_CA", "b.pem");
+    assert!(matches!(place.play(&["--config", file]), Err(Error::TrustTwice)));
+    assert_eq!(seen(&place, &["--ca", "flag.pem"]), "flag.pem");
+}
+
+#[test]
+fn a_client_trusts_what_a_server_on_this_machine_made() {
+    let mut place = Place::new();
+    let cert = place.write("home/.local/share/quicstream/cert.pem", "");
+    let roots = Trust::Roots { system: true, files: vec![cert] };
+    assert_eq!(place.play(&[]).unwrap().trust, roots);
+    place.set("QUICSTREAM_STATE_DIR", "elsewhere");
+    assert_eq!(trust(&place.play(&[]).unwrap()), "system []");
+}
+
+#[test]
+fn a_port_changes_the_port_alone_wherever_the_address_comes_from() {
+    let mut place = Place::new();
+    let listen = |place: &Place, flags: &[&str]| place.serve(flags).unwrap().listen.to_string();
+    assert_eq!(listen(&place, &["-p", "0"]), "0.0.0.0:0");
+    place.set("QUICSTREAM_SERVER_LISTEN", "[::1]:7000");
+    assert_eq!(listen(&place, &["-p", "7001"]), "[::1]:7001");
+    assert_eq!(listen(&place, &["--listen", "[::]:1", "--port", "2"]), "[::]:2");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    let mut place = Place::new();
+    let refusal = |place: &Place, flags: &[&str]| place.serve(flags).unwrap_err().to_string();
+    let one = refusal(&place, &["--cert", "a.pem", "--key", "a.pem"]);
+    assert!(one.contains("name two files"), "{one}");
+    place.set("QUICSTREAM_TLS_KEY", "key.pem");
+    assert_eq!(refusal(&place, &[]), "tls.key is set without tls.cert: set both, or neither");
+    assert!(matches!(place.play(&["host:1", "-p", "2"]), Err(Error::PortTwice)));
+}
+
+#[test]
+fn heartbeats_come_more_often_than_a_short_session_timeout() {
+    let place = Place::new();
+    let keepalive = |flags: &[&str]| place.serve(flags).unwrap().server.offer.keepalive.as_secs();
+    assert_eq!(keepalive(&["--keepalive", "30"]), 10);
+    assert_eq!(keepalive(&["--session-timeout", "6"]), 2);
+    assert_eq!(keepalive(&["--session-timeout", "1"]), 1);
+}
+
+#[test]
+fn generated_media_has_a_place_of_its_own_where_none_is_named() {
+    let mut place = Place::new();
+    let media = place.serve(&["--generate", "1KiB"]).unwrap().media.unwrap();
+    assert!(media.ends_with("generated.bin"), "{}", media.display());
+    place.set("QUICSTREAM_SERVER_MEDIA", "dummy.bin");
+    assert_eq!(place.serve(&["--generate", "512KiB"]).unwrap().generate, Some(524_288));
+    assert_eq!(place.serve(&[]).unwrap().generate, None);
+}
+
+#[test]
+fn the_scripted_pause_is_for_media_that_is_only_counted() {
+    let mut place = Place::new();
+    let pause = |place: &Place, flags: &[&str]| {
+        place.play(flags).unwrap().client.script.map(|pause| (pause.at, pause.length.as_secs()))
+    };
+    assert_eq!(pause(&place, &[]), Some((3, 2)));
+    assert_eq!(pause(&place, &["-o", "out.mp4"]), None);
+    assert_eq!(pause(&place, &["-o", "-"]), None);
+    assert_eq!(pause(&place, &["-o", "-", "--pause-at", "4"]), Some((4, 2)));
+    place.set("QUICSTREAM_CLIENT_PAUSE_AT", "5");
+    assert_eq!(pause(&place, &["-o", "-"]), Some((5, 2)));
+}
+
+#[test]
+fn the_output_is_a_file_stdout_or_nothing() {
+    let output = |flags: &[&str]| Place::new().play(flags).unwrap().output;
+    assert_eq!(output(&[]), Target::Discard);
+    assert_eq!(output(&["-o", "-"]), Target::Stdout);
+    let file = |force| Target::File { path: "out.mp4".into(), overwrite: force };
+    assert_eq!(output(&["-o", "out.mp4"]), file(false));
+    assert_eq!(output(&["-f", "-o", "out.mp4"]), file(true));
+}
+
+#[test]
+fn the_server_may_be_an_argument_or_flags() {
+    let server = |flags: &[&str]| {
+        let config = Place::new().play(flags).unwrap();
+        format!("{} {}", config.server.host, config.server.port)
+    };
+    assert_eq!(server(&["media.example"]), "media.example 9000");
+    assert_eq!(server(&["media.example:1"]), "media.example 1");
+    assert_eq!(server(&["[2001:db8::7]:1"]), "2001:db8::7 1");
+    assert_eq!(server(&["2001:db8::7", "-p", "2"]), "2001:db8::7 2");
+    assert_eq!(server(&["--host", "media.example", "--port", "2"]), "media.example 2");
+}
+
+#[test]
+fn an_embedded_server_needs_no_port_no_home_and_no_certificate() {
+    let mut place = Place::new();
+    place.environment.home = None;
+    place.set("QUICSTREAM_SERVER_MEDIA", "film.mp4");
+    let config = place.play(&["--embedded", "--json"]).unwrap();
+    let embedded = config.embedded.unwrap();
+    assert_eq!(embedded.listen.to_string(), "127.0.0.1:0");
+    assert_eq!(embedded.credentials, Credentials::Ephemeral);
+    assert_eq!(embedded.media.as_deref(), Some(Path::new("film.mp4")));
+    assert!(embedded.report.json);
+    assert_eq!(place.play(&[]).unwrap().embedded, None);
+
+    let homeless = place.serve(&[]).unwrap_err().to_string();
+    assert!(homeless.contains("QUICSTREAM_STATE_DIR"), "{homeless}");
+    place.serve(&["--cert", "cert.pem", "--key", "key.pem"]).unwrap();
+}
+
+#[test]
+fn gen_cert_writes_what_serve_reads() {
+    let place = Place::new();
+    let gen_cert = |flags: &[&str]| match parse("gen-cert", flags) {
+        (global, Command::GenCert(flags)) => {
+            config::gen_cert(&global, &flags, &place.environment).unwrap()
+        }
+        other => panic!("{other:?}"),
+    };
+    let config = gen_cert(&[]);
+    assert_eq!(config.names, ["localhost", "127.0.0.1", "::1"]);
+    assert_eq!((config.days, config.force), (365, false));
+    let (cert, key) = (config.cert, config.key);
+    assert_eq!(place.serve(&[]).unwrap().credentials, Credentials::Files { cert, key });
+
+    let config = gen_cert(&["--name", "a.example", "--name", "::1", "--days", "3", "--force"]);
+    assert_eq!(config.names, ["a.example", "::1"]);
+    assert_eq!((config.days, config.force), (3, true));
+}
+
+#[test]
+fn global_flags_work_on_both_sides_of_the_command() {
+    for arguments in [["-v", "--color=never", "serve"], ["serve", "-v", "--color=never"]] {
+        let cli = Cli::try_parse_from(["quicstream"].iter().chain(&arguments)).unwrap();
+        let Command::Serve(flags) = &cli.command else { panic!("{cli:?}") };
+        let config = config::serve(&cli.global, flags, &Place::new().environment).unwrap();
+        assert_eq!(config.report.verbosity, Verbosity::Verbose);
+        assert_eq!(config.report.color, Color::Never);
+        assert_eq!(config.report.progress, Progress::Auto);
+    }
+    let refused = ["quicstream -v serve -q", "quicstream serve -v -q"].map(|line| {
+        let Ok(cli) = Cli::try_parse_from(line.split(' ')) else { return true };
+        let Command::Serve(flags) = &cli.command else { panic!("{cli:?}") };
+        config::serve(&cli.global, flags, &Place::new().environment).is_err()
+    });
+    assert_eq!(refused, [true, true]);
+}
+
+#[test]
+fn flags_that_exclude_or_need_each_other_are_refused() {
+    let pin = format!("play --pin {PIN}");
+    for line in [
+        "play host --host other",
+        "play host --embedded",
+        "play --embedded -p 1",
+        "play --embedded --insecure",
+        "play --force",
+        &format!("{pin} --insecure"),
+        &format!("{pin} --ca ca.pem"),
+        "play --ca ca.pem --insecure",
+        "play --pin abc",
+        "play host:port",
+        "play --title later",
+        "serve --cert cert.pem",
+        "serve --key key.pem",
+        "serve --chunk-size 2MiB",
+        "serve --generate 0",
+        "serve --listen localhost:9000",
+        "gen-cert --name a_b!",
+        "gen-cert --days 0",
+    ] {
+        let error = Cli::try_parse_from(["quicstream"].into_iter().chain(line.split(' ')));
+        assert_eq!(error.err().map(|error| error.exit_code()), Some(2), "{line}");
+    }
+    Cli::try_parse_from(["quicstream"].into_iter().chain(pin.split(' '))).unwrap();
+}
