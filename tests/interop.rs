@@ -1,10 +1,17 @@
 //! Real peers: aioquic, with a client and a server of version 1 that were written from the
 //! protocol's text and share no code with this crate (`tests/interop/*.py`).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect has failed"
+)]
+
 mod common;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -167,8 +174,9 @@ fn their_client_hears_heartbeats_while_paused() {
 fn their_client_has_its_heartbeats_answered() {
     let Some(played) = their_client("heartbeat", &["--keepalive", "1"]) else { return };
     let counts = named(&played.events, "heartbeats")[0];
-    assert!(counts["sent"].as_u64().unwrap() >= 1, "{counts}");
-    assert_eq!(counts["sent"], counts["answered"]);
+    let count = |name: &str| counts[name].as_u64().unwrap();
+    // One that is sent as the media ends meets a stream that has ended.
+    assert!(count("answered") >= 1 && count("answered") + 1 >= count("sent"), "{counts}");
     played.assert_whole();
 }
 

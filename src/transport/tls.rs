@@ -260,7 +260,11 @@ fn explain(error: &rustls::Error, name: &ServerName<'_>) -> (String, Option<Stri
         name => name.to_str().into_owned(),
     };
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => (
+        // A bad signature is an issuer of the same name that is not the trusted one: every
+        // certificate that quicstream makes for itself has the same name.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => (
             "the server's certificate is not trusted: no trusted root vouches for it".into(),
             Some("copy the server's certificate here and name it with --ca FILE, or\n  ".into()),
         ),

@@ -25,11 +25,12 @@ mod text;
 use std::io::IsTerminal as _;
 
 use crate::config::{Color, Progress, Report, Verbosity};
+use outbox::eprintln_quietly;
 use screen::Mode;
 use stage::Json;
 
 pub use keys::{Key, restore_terminal};
-pub use outbox::{Event, EventSink, LogWriter};
+pub use outbox::{EventSink, LogWriter, Shown};
 pub use play::Play;
 pub use serve::{Serve, Told};
 pub use text::escape;
@@ -41,6 +42,13 @@ pub struct Failure {
     pub message: String,
     /// The exit code that follows from it.
     pub exit: u8,
+}
+
+impl Failure {
+    fn print(&self) {
+        let lines: Vec<_> = self.message.lines().map(escape).collect();
+        eprintln_quietly(&format!("quicstream: error: {}", lines.join("\n")));
+    }
 }
 
 /// What is drawn, and what is told to programs.
@@ -74,6 +82,11 @@ impl Style {
             false => Json::Stdout,
         };
         Self { mode, json: report.json.then_some(json) }
+    }
+
+    /// Whether lines may have colours.
+    fn has_colors(self) -> bool {
+        self.mode == Mode::Bars && console::colors_enabled()
     }
 }
 

@@ -14,7 +14,7 @@ const QUEUE: usize = 1024;
 const FLOOD: usize = 768;
 
 /// Something that can be shown as it happens.
-pub trait Event: Send + 'static {
+pub trait Shown: Send + 'static {
     /// Whether there are so many of its kind that some may be left out.
     fn is_frequent(&self) -> bool;
 }
@@ -51,7 +51,7 @@ impl<E> Clone for EventSink<E> {
     }
 }
 
-impl<E: Event> EventSink<E> {
+impl<E: Shown> EventSink<E> {
     /// Shows an event, with the time that it is now.
     pub fn send(&self, event: E) {
         let limit = if event.is_frequent() { FLOOD } else { QUEUE };
@@ -95,7 +95,7 @@ impl<E> LogWriter<E> {
     }
 }
 
-impl<E: Event> MakeWriter<'_> for LogWriter<E> {
+impl<E: Shown> MakeWriter<'_> for LogWriter<E> {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -103,7 +103,7 @@ impl<E: Event> MakeWriter<'_> for LogWriter<E> {
     }
 }
 
-impl<E: Event> io::Write for LogWriter<E> {
+impl<E: Shown> io::Write for LogWriter<E> {
     /// Takes one whole line, which is what `tracing` writes at a time.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line).trim_end().to_owned();
@@ -158,7 +158,7 @@ mod tests {
         frequent: bool,
     }
 
-    impl Event for Told {
+    impl Shown for Told {
         fn is_frequent(&self) -> bool {
             self.frequent
         }

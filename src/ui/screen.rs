@@ -31,7 +31,8 @@ pub(super) struct Note {
 }
 
 impl Note {
-    fn plain(&self) -> String {
+    /// The words alone.
+    pub(super) fn plain(&self) -> String {
         format!("{} {}", self.name, self.text)
     }
 
@@ -177,7 +178,7 @@ impl Screen {
         }
         match self.bars.last() {
             Some(bar) => bar.force_draw(),
-            None => drop(self.multi.clear()),
+            None => _ = self.multi.clear(),
         }
         self.behind_row = !rows.is_empty();
         self.rows = rows;

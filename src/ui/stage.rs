@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::json::{self, Object};
-use super::outbox::{self, Event, EventSink, Inbox, Message, eprintln_quietly};
-use super::screen::{Mode, Screen};
-use super::text::escape;
+use super::outbox::{self, EventSink, Inbox, Message, Shown};
+use super::screen::Screen;
+use super::text::count;
 use super::{Failure, Style};
 
 /// How long an end waits for what is still to be shown. A terminal that was stopped, or a reader
@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What is shown of one kind of event.
 pub(super) trait View: Send + 'static {
     /// The events.
-    type Event: Event;
+    type Event: Shown;
 
     /// What programs are told of an event.
     fn json(event: &Self::Event) -> Option<Object<'_>>;
@@ -35,14 +35,14 @@ pub(super) trait View: Send + 'static {
 
 /// The thread that draws, seen from outside. Dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Stage<E: Event> {
+pub(super) struct Stage<E: Shown> {
     sink: EventSink<E>,
     ending: Arc<OnceLock<Option<Failure>>>,
     /// Hangs up when the thread has ended.
     ended: Receiver<()>,
 }
 
-impl<E: Event> Stage<E> {
+impl<E: Shown> Stage<E> {
     /// Starts the thread.
     pub(super) fn start(style: Style, view: impl View<Event = E>) -> io::Result<Self> {
         let (sink, inbox) = outbox::channel();
@@ -67,7 +67,7 @@ impl<E: Event> Stage<E> {
     }
 }
 
-impl<E: Event> Drop for Stage<E> {
+impl<E: Shown> Drop for Stage<E> {
     fn drop(&mut self) {
         self.ending.get_or_init(|| None);
         self.sink.wake();
@@ -109,8 +109,10 @@ impl<V: View> Show<V> {
     fn run(mut self) {
         let mut due = Some(self.start);
         loop {
-            let messages = self.inbox.wait_until(due);
+            // Asked before the queue is emptied: what was sent before the end is shown.
             let ending = self.ending.get().cloned();
+            let messages =
+                self.inbox.wait_until(if ending.is_some() { Some(self.start) } else { due });
             messages.into_iter().for_each(|message| self.take(message));
             self.own_up();
             if let Some(failure) = ending {
@@ -156,7 +158,7 @@ impl<V: View> Show<V> {
     fn own_up(&mut self) {
         let lost = self.inbox.lost();
         if lost > 0 {
-            let lines = super::text::count(lost, "message");
+            let lines = count(lost, "message");
             self.screen.print(format!("quicstream: {lines} lost: the output is read too slowly"));
         }
     }
@@ -177,16 +179,57 @@ impl<V: View> Show<V> {
     }
 }
 
-impl Failure {
-    fn print(&self) {
-        let lines: Vec<_> = self.message.lines().map(escape).collect();
-        eprintln_quietly(&format!("quicstream: error: {}", lines.join("\n")));
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
 
-impl Style {
-    /// Whether lines may have colours.
-    pub(super) fn has_colors(self) -> bool {
-        self.mode == Mode::Bars && console::colors_enabled()
+    use super::super::screen::Mode;
+    use super::*;
+
+    #[derive(Default, Clone)]
+    struct Recorder {
+        taken: Arc<Mutex<Vec<u32>>>,
+        failed: Arc<OnceLock<bool>>,
+    }
+
+    impl Shown for u32 {
+        fn is_frequent(&self) -> bool {
+            false
+        }
+    }
+
+    impl View for Recorder {
+        type Event = u32;
+
+        fn json(_: &u32) -> Option<Object<'_>> {
+            None
+        }
+
+        fn take(&mut self, _: Instant, event: &u32, _: &mut Screen) {
+            self.taken.lock().unwrap().push(*event);
+        }
+
+        fn frame(&mut self, _: Instant, _: &mut Screen) -> Option<Instant> {
+            None
+        }
+
+        fn end(&mut self, _: Instant, failed: bool, _: &mut Screen) {
+            self.failed.set(failed).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_is_shown() {
+        for _ in 0..100 {
+            let recorder = Recorder::default();
+            let style = Style { mode: Mode::Silent, json: None };
+            let stage = Stage::start(style, recorder.clone()).unwrap();
+            let sink = stage.sink();
+            (0..20).for_each(|event| sink.send(event));
+            stage.finish(None);
+            assert_eq!(*recorder.taken.lock().unwrap(), (0..20).collect::<Vec<_>>());
+            assert_eq!(recorder.failed.get(), Some(&false));
+            sink.send(20);
+        }
     }
 }

@@ -1,5 +1,11 @@
 //! What the tests of the executable share.
 #![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect has failed"
+)]
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -9,17 +15,17 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use serde_json::Value;
 
 /// A server that is killed when the test ends.
-pub struct Serve {
+pub(crate) struct Serve {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    pub port: u16,
-    pub fingerprint: String,
+    pub(crate) port: u16,
+    pub(crate) fingerprint: String,
     state: tempfile::TempDir,
 }
 
 impl Serve {
     /// Starts `quicstream serve` on a free loopback port and waits until it is bound.
-    pub fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
         let state = tempfile::tempdir().unwrap();
         let mut child = quicstream(state.path())
             .args(["serve", "--json", "--listen", "127.0.0.1:0"])
@@ -36,12 +42,12 @@ impl Serve {
     }
 
     /// The next event of its JSON.
-    pub fn event(&mut self) -> Value {
+    pub(crate) fn event(&mut self) -> Value {
         next_event(&mut self.stdout).expect("the server goes on")
     }
 
     /// The next event of this name; those before it are passed over.
-    pub fn wait_for(&mut self, name: &str) -> Value {
+    pub(crate) fn wait_for(&mut self, name: &str) -> Value {
         loop {
             let event = self.event();
             if event["event"] == name {
@@ -51,28 +57,28 @@ impl Serve {
     }
 
     /// Its certificate.
-    pub fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.state.path().join("cert.pem")
     }
 
     /// `quicstream play` against it, trusting its certificate as the same user would.
-    pub fn play<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+    pub(crate) fn play<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = quicstream(self.state.path());
         command.args(["play", "--port", &self.port.to_string()]).args(args);
         command
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 }
@@ -85,7 +91,7 @@ impl Drop for Serve {
 }
 
 /// The executable, shielded from the settings of whoever runs the tests.
-pub fn quicstream(state: &Path) -> Command {
+pub(crate) fn quicstream(state: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quicstream"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("QUICSTREAM_") {
@@ -101,7 +107,7 @@ pub fn quicstream(state: &Path) -> Command {
 }
 
 /// The next JSON line; `None` at the end.
-pub fn next_event(lines: &mut impl BufRead) -> Option<Value> {
+pub(crate) fn next_event(lines: &mut impl BufRead) -> Option<Value> {
     let mut line = String::new();
     match lines.read_line(&mut line).unwrap() {
         0 => None,
@@ -110,19 +116,19 @@ pub fn next_event(lines: &mut impl BufRead) -> Option<Value> {
 }
 
 /// All JSON lines of a finished process.
-pub fn events(output: &Output) -> Vec<Value> {
+pub(crate) fn events(output: &Output) -> Vec<Value> {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The events of one name.
-pub fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
+pub(crate) fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["event"] == name).collect()
 }
 
 /// Fails with everything that a process said if it did not end as it should.
 #[track_caller]
-pub fn assert_exit(output: &Output, code: i32) {
+pub(crate) fn assert_exit(output: &Output, code: i32) {
     assert_eq!(
         output.status.code(),
         Some(code),
@@ -133,7 +139,7 @@ pub fn assert_exit(output: &Output, code: i32) {
 }
 
 /// A media file of `size` bytes that repeats nothing.
-pub fn media(directory: &Path, size: usize) -> (PathBuf, Vec<u8>) {
+pub(crate) fn media(directory: &Path, size: usize) -> (PathBuf, Vec<u8>) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let bytes: Vec<u8> = std::iter::repeat_with(|| {
         state ^= state << 13;

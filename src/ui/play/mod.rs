@@ -1,0 +1,182 @@
+//! What is seen of a session that plays.
+
+mod notes;
+mod rows;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+
+use super::json::Object;
+use super::keys::{self, Key, Keys};
+use super::outbox::{self, EventSink, LogWriter};
+use super::rate::Rate;
+use super::screen::{Mode, Screen};
+use super::stage::{Stage, View};
+use super::text::mean_rate;
+use super::{Failure, Style};
+use crate::client::{Event, Phase, Snapshot};
+use crate::config::Report;
+use notes::note;
+use rows::{Moment, line, look, rows};
+
+/// How often the bars are drawn while chunks come.
+const FRAME: Duration = Duration::from_millis(100);
+/// How often while nothing moves but the clock.
+const SLOW_FRAME: Duration = Duration::from_millis(500);
+/// How often there is a line where there are no bars.
+const LINE: Duration = Duration::from_secs(1);
+/// Over how long the current rate is taken.
+const RATE_WINDOW: Duration = Duration::from_secs(2);
+
+/// Shows a session that plays, and reads the keys that steer it.
+#[derive(Debug)]
+pub struct Play {
+    stage: Stage<Event>,
+    style: Style,
+    keys: Option<(Keys, Option<UnboundedReceiver<Key>>)>,
+}
+
+impl Play {
+    /// Begins to show the session whose newest state is in `snapshot`. Where media owns stdout,
+    /// JSON goes to stderr, and the keys are left to the player at the other end of the pipe.
+    ///
+    /// # Errors
+    ///
+    /// Where no thread can be started.
+    pub fn start(
+        report: Report,
+        media_on_stdout: bool,
+        snapshot: watch::Receiver<Snapshot>,
+    ) -> io::Result<Self> {
+        let style = Style::choose(report, media_on_stdout);
+        let keys = if media_on_stdout { None } else { keys::listen() };
+        let stage = Stage::start(style, Session::new(snapshot, keys.is_some()))?;
+        Ok(Self { stage, style, keys: keys.map(|(guard, keys)| (guard, Some(keys))) })
+    }
+
+    /// Where the session's events go.
+    pub fn events(&self) -> EventSink<Event> {
+        self.stage.sink()
+    }
+
+    /// Where the lines of the log go, so that they appear above the bars.
+    pub fn log_writer(&self) -> LogWriter<Event> {
+        LogWriter::new(self.stage.sink())
+    }
+
+    /// Whether the lines of the log may have colours.
+    pub fn has_colors(&self) -> bool {
+        self.style.has_colors()
+    }
+
+    /// The keys that are pressed from now on, where a person sits at a terminal. Once.
+    pub fn take_keys(&mut self) -> Option<UnboundedReceiver<Key>> {
+        self.keys.as_mut().and_then(|(_, keys)| keys.take())
+    }
+
+    /// Shows how it ended, and gives the terminal back.
+    pub fn finish(self, failure: Option<Failure>) {
+        drop(self.keys);
+        self.stage.finish(failure);
+    }
+}
+
+impl outbox::Shown for Event {
+    fn is_frequent(&self) -> bool {
+        matches!(self, Self::Chunk { .. })
+    }
+}
+
+/// What is known of the session.
+struct Session {
+    snapshot: watch::Receiver<Snapshot>,
+    keys: bool,
+    rate: Rate,
+    began: Instant,
+    /// When it was over, and the mean rate if it ended as it should.
+    ended: Option<(Instant, Option<f64>)>,
+    next_line: Instant,
+}
+
+impl Session {
+    fn new(snapshot: watch::Receiver<Snapshot>, keys: bool) -> Self {
+        let now = Instant::now();
+        let rate = Rate::over(RATE_WINDOW);
+        Self { snapshot, keys, rate, began: now, ended: None, next_line: now }
+    }
+
+    fn moment(&self, now: Instant, failed: bool) -> Moment {
+        let snapshot = *self.snapshot.borrow();
+        let rate = match (self.ended, snapshot.phase) {
+            (Some((_, mean)), _) => mean,
+            (None, Phase::Streaming) => self.rate.bits_per_second(now),
+            (None, _) => None,
+        };
+        let until = self.ended.map_or(now, |(at, _)| at);
+        Moment {
+            look: look(snapshot.phase, failed),
+            snapshot,
+            rate,
+            elapsed: until.saturating_duration_since(self.began),
+            keys: self.keys && self.ended.is_none(),
+        }
+    }
+}
+
+impl View for Session {
+    type Event = Event;
+
+    fn json(event: &Event) -> Option<Object<'_>> {
+        Object::of_client(event)
+    }
+
+    fn take(&mut self, at: Instant, event: &Event, screen: &mut Screen) {
+        match event {
+            Event::Chunk { total, .. } => self.rate.note(at, *total),
+            Event::Paused { .. } | Event::Resumed { .. } => self.rate.reset(),
+            Event::Closed { bytes, elapsed, .. } => {
+                self.ended = Some((at, Some(mean_rate(*bytes, *elapsed))));
+            }
+            Event::Connected { .. } | Event::Requested(_) | Event::Accepted { .. } => {}
+        }
+        if let Some(note) = note(event) {
+            screen.note(&note);
+        }
+    }
+
+    fn frame(&mut self, now: Instant, screen: &mut Screen) -> Option<Instant> {
+        let moment = self.moment(now, false);
+        let phase = moment.snapshot.phase;
+        match screen.mode() {
+            Mode::Silent => None,
+            Mode::Bars => {
+                screen.draw(rows(&moment, screen.width()));
+                let moving = matches!(phase, Phase::Connecting | Phase::Streaming);
+                Some(now + if moving { FRAME } else { SLOW_FRAME })
+            }
+            Mode::Plain => {
+                if self.next_line <= now {
+                    if phase == Phase::Streaming && moment.snapshot.seq > 0 {
+                        screen.print(line(&moment));
+                    }
+                    self.next_line = now + LINE;
+                }
+                Some(self.next_line)
+            }
+        }
+    }
+
+    fn end(&mut self, now: Instant, failed: bool, screen: &mut Screen) {
+        self.ended.get_or_insert((now, None));
+        let moment = self.moment(now, failed);
+        // An empty strip would say no more than the error does.
+        let worth_leaving = screen.mode() == Mode::Bars && moment.snapshot.seq > 0;
+        screen.draw(match worth_leaving {
+            true => rows(&moment, screen.width()),
+            false => Vec::new(),
+        });
+    }
+}
