@@ -159,7 +159,9 @@ pub struct Client {
     max_chunk_size: u32,
     /// seq of the chunk that is due.
     next_seq: u32,
-    /// When anything last came from the server.
+    /// When OPEN_STREAM or CLOSE_STREAM went out, whichever the server has to answer.
+    asked: Time,
+    /// When a valid PDU last came from the server.
     heard: Time,
     /// When the last chunk came, or the wait for one began.
     chunk_heard: Time,
@@ -167,8 +169,6 @@ pub struct Client {
     /// Since when the sink takes nothing. The server cannot be heard meanwhile, because we do not
     /// read, so its timers rest.
     sink_full_since: Option<Time>,
-    /// When CLOSE_STREAM went out.
-    close_sent: Time,
 }
 
 impl Client {
@@ -182,11 +182,11 @@ impl Client {
             session_timeout: Duration::MAX,
             max_chunk_size: 0,
             next_seq: 1,
+            asked: now,
             heard: now,
             chunk_heard: now,
             next_heartbeat: now,
             sink_full_since: None,
-            close_sent: now,
         }
     }
 
@@ -204,8 +204,8 @@ impl Client {
     pub fn deadline(&self) -> Option<Time> {
         let timers = match self.state {
             State::Idle | State::Closed => return None,
-            State::OpenSent => return Some(self.heard.saturating_add(self.answer_within)),
-            State::Closing => return Some(self.close_sent.saturating_add(CLOSE_WAIT)),
+            State::OpenSent => return Some(self.asked.saturating_add(self.answer_within)),
+            State::Closing => return Some(self.asked.saturating_add(CLOSE_WAIT)),
             State::Streaming => [self.stalled_at(), self.sink_pause_at(), self.silent_at()],
             State::Paused(Cause::Script(until)) => [Some(until), self.silent_at(), None],
             State::Paused(_) => [self.silent_at(), None, None],
@@ -239,7 +239,7 @@ impl Client {
     pub fn step(mut self, input: Input, now: Time) -> (Self, [Option<Action>; 2]) {
         use State::{Closed, Closing, Idle, OpenSent, Paused, Streaming};
 
-        if let Input::Frame(_) = input {
+        if let Input::Frame(Frame::Pdu { .. }) = input {
             self.heard = now;
         }
         let due = |at: Option<Time>| at.is_some_and(|at| now >= at);
@@ -248,7 +248,7 @@ impl Client {
             (Closed, _) => (Closed, [None, None]),
 
             (Idle, Input::Connected(open)) => {
-                self.heard = now;
+                self.asked = now;
                 (OpenSent, [Some(Action::Send(Pdu::OpenStream(open))), None])
             }
             (OpenSent, Input::Frame(Frame::Pdu { pdu: Pdu::OpenAck(ack), session_id })) => {
@@ -258,7 +258,7 @@ impl Client {
             (OpenSent, Input::Frame(Frame::Pdu { pdu: Pdu::OpenNack(code), .. })) => {
                 (Closed, [Some(Action::End(End::Refused(code))), None])
             }
-            (OpenSent, Input::Tick) if now >= self.heard.saturating_add(self.answer_within) => {
+            (OpenSent, Input::Tick) if now >= self.asked.saturating_add(self.answer_within) => {
                 (Closed, [Some(Action::End(End::NoAnswer(self.answer_within))), None])
             }
 
@@ -310,14 +310,14 @@ impl Client {
             }
 
             (Streaming | Paused(_), Input::Stop) => {
-                self.close_sent = now;
+                self.asked = now;
                 (Closing, [Some(Action::Close), None])
             }
             (Idle | OpenSent, Input::Stop) => (Closed, [Some(Action::End(End::Stopped)), None]),
             (Closing, Input::Frame(Frame::Pdu { pdu: Pdu::Close, .. }) | Input::StreamEnded) => {
                 (Closed, [Some(Action::End(End::Stopped)), None])
             }
-            (Closing, Input::Tick) if now >= self.close_sent.saturating_add(CLOSE_WAIT) => {
+            (Closing, Input::Tick) if now >= self.asked.saturating_add(CLOSE_WAIT) => {
                 (Closed, [Some(Action::End(End::Stopped)), None])
             }
 
@@ -346,7 +346,10 @@ impl Client {
             (state, Input::Frame(Frame::Pdu { pdu: Pdu::Heartbeat(_), .. })) => {
                 (state, [None, None])
             }
-            // A second OPEN_STREAM of ours was refused, or what is under way when we stop.
+            // What was on its way when we stopped.
+            (Closing, Input::Frame(Frame::Pdu { pdu: Pdu::Chunk(_), .. })) => {
+                (Closing, [None, None])
+            }
             (state, Input::Frame(Frame::Pdu { pdu, .. })) => {
                 (state, [Some(Action::Ignore(pdu.kind().name())), None])
             }

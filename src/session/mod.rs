@@ -9,6 +9,8 @@ pub mod client;
 mod negotiation;
 mod pacer;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 pub use negotiation::Offer;
 pub use pacer::Pacer;

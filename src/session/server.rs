@@ -186,6 +186,18 @@ impl Server {
             (Streaming | Paused, Input::MediaFailed) => {
                 (Closed, Some(Action::Abort(Reason::MediaFailed)))
             }
+            // What crossed CLOSE_STREAM on its way. FIN is sent, so nothing can be answered.
+            (
+                Closing,
+                Input::Frame(Frame::Pdu {
+                    pdu: Pdu::Pause | Pdu::Resume | Pdu::Close | Pdu::Heartbeat(_),
+                    ..
+                }),
+            ) => (Closing, None),
+            (Closing, Input::Frame(Frame::Malformed(error))) if malformed_open(&error) => {
+                (Closing, Some(Action::Ignore(Kind::OpenStream.name())))
+            }
+
             (_, Input::Violation(error) | Input::Frame(Frame::Malformed(error))) => {
                 (Closed, Some(Action::Abort(Reason::Violation(error))))
             }
