@@ -42,6 +42,8 @@ pub(super) struct Driver<'a, R> {
     sink_full: bool,
     /// Whether the server can still send something.
     listening: bool,
+    /// Whether a warning about ignored PDUs was given; one a session is enough.
+    warned: bool,
 }
 
 impl<'a, R: FnMut(Event)> Driver<'a, R> {
@@ -64,6 +66,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
             machine: Client::new(settings.script, settings.connect_timeout, Time::ZERO),
             sink_full: false,
             listening: true,
+            warned: false,
         }
     }
 
@@ -107,11 +110,18 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
                     self.sink.put(payload);
                 }
                 Action::End(how) => end = Some(how),
-                Action::Ignore(what) => warn!("ignored {what}, which has no place here"),
+                Action::Ignore(what) => self.ignore(what),
             }
         }
         self.reporter.state(before, self.machine.state());
         end
+    }
+
+    fn ignore(&mut self, what: &str) {
+        match std::mem::replace(&mut self.warned, true) {
+            false => warn!("ignored {what}, which has no place here"),
+            true => debug!("ignored {what}"),
+        }
     }
 
     /// Waits for the next thing that concerns the machine; `None` if the sink has failed.
