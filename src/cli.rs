@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::value::{
-    Address, Bitrate, ChunkSize, ConnectTimeout, Days, GenerateSize, Host, Keepalive, List, Listen,
-    Name, PauseAt, PauseFor, Port, SessionTimeout,
+    Bitrate, ChunkSize, ConnectTimeout, Days, GenerateSize, Host, Keepalive, List, Listen, Locator,
+    MaxRate, Name, Pacing, PauseAt, PauseFor, Port, Protocol, Rate, RetryFor, SessionTimeout,
+    Start, Title,
 };
 use crate::config::{Color, Progress};
 use crate::transport::Fingerprint;
@@ -28,6 +29,7 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Command {
     /// Serve media to players
     #[command(after_help = SERVE_EXAMPLES)]
@@ -81,8 +83,8 @@ pub struct Serve {
     /// Port to listen on, whatever the address [default: 9000]
     #[arg(short, long, value_name = "PORT", help_heading = "Network")]
     pub port: Option<u16>,
-    /// A file to serve, or a directory, whose first media file by name is served [default: the
-    /// sample clip inside the program]
+    /// A file to serve, or a directory of titles: every file under it, by its relative path
+    /// [default: the sample clip inside the program]
     #[arg(short, long, value_name = "PATH", help_heading = "Media")]
     pub media: Option<PathBuf>,
     /// If the media file is missing, make it of SIZE random bytes, such as 512KiB [default: off]
@@ -91,6 +93,14 @@ pub struct Serve {
     /// The highest bitrate to offer, in bit/s [default: 500000]
     #[arg(long, value_name = "BPS", help_heading = "Session")]
     pub bitrate: Option<Bitrate>,
+    /// The most that a session of version 2 is sent, in bit/s, whatever its client asks for; 0 is
+    /// no limit [default: 0]
+    #[arg(long, value_name = "BPS", help_heading = "Session")]
+    pub max_rate: Option<MaxRate>,
+    /// Who decides how fast a session of version 2 is sent: client, or bitrate (always the agreed
+    /// one) [default: client]
+    #[arg(long, value_name = "WHO", help_heading = "Session")]
+    pub pacing: Option<Pacing>,
     /// The most media in one chunk, up to 1MiB [default: 65536]
     #[arg(long, value_name = "BYTES", help_heading = "Session")]
     pub chunk_size: Option<ChunkSize>,
@@ -115,9 +125,10 @@ pub struct Serve {
 /// The flags of `play`.
 #[derive(Debug, Default, Args)]
 pub struct Play {
-    /// The server: HOST, HOST:PORT, an IPv6 address V6, or `[V6]:PORT` [default: 127.0.0.1:9000]
+    /// The server: HOST, HOST:PORT, an IPv6 address V6, or `[V6]:PORT`; or a URL, such as "serve"
+    /// prints: quicstream://HOST:PORT/TITLE?pin=SHA256HEX [default: 127.0.0.1:9000]
     #[arg(value_name = "SERVER", conflicts_with = "host")]
-    pub server: Option<Address>,
+    pub server: Option<Locator>,
     /// The server's name or address, without a port [default: 127.0.0.1]
     #[arg(short = 'H', long, value_name = "HOST", help_heading = "Network")]
     pub host: Option<Host>,
@@ -127,16 +138,42 @@ pub struct Play {
     /// Seconds to try each address, and to wait for the server's answer [default: 10]
     #[arg(long, value_name = "SECS", help_heading = "Network")]
     pub connect_timeout: Option<ConnectTimeout>,
+    /// Seconds without progress to try to get a lost connection back; 0 gives up at once
+    /// [default: 120]
+    #[arg(long, value_name = "SECS", help_heading = "Network")]
+    pub retry_for: Option<RetryFor>,
+    /// Speak only this version of the protocol, 1 or 2 [default: the newest that both sides know]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub protocol: Option<Protocol>,
     /// Start a server in this process, on a free loopback port, and play from it
     #[arg(long, help_heading = "Network", conflicts_with_all = ["server", "host", "port"])]
     #[arg(conflicts_with_all = ["ca", "pin", "insecure", "server_name"])]
     pub embedded: bool,
+    /// What to play [default: the only title that the server has]
+    #[arg(long, value_name = "NAME", help_heading = "Media")]
+    pub title: Option<Title>,
+    /// Show the server's titles instead of playing one
+    #[arg(long, help_heading = "Media", conflicts_with_all = ["title", "output", "start"])]
+    pub list: bool,
+    /// Where to start: a byte, such as 1048576 or 10MiB, or a part, such as 25% [default: 0]
+    #[arg(long, value_name = "BYTES", help_heading = "Media")]
+    pub start: Option<Start>,
+    /// How fast: auto (as the output takes it, or bitrate where there is none), bitrate (the
+    /// agreed one), max, or in bit/s, such as 4M [default: auto]
+    #[arg(long, value_name = "RATE", help_heading = "Media")]
+    pub rate: Option<Rate>,
     /// Write the media to FILE, or to stdout with "-" [default: count it and throw it away]
     #[arg(short, long, value_name = "FILE", help_heading = "Media")]
     pub output: Option<PathBuf>,
     /// Overwrite the output file
     #[arg(short, long, requires = "output", help_heading = "Media")]
     pub force: bool,
+    /// Start over where an earlier play of the same media left a FILE.part [default: continue it]
+    #[arg(long, requires = "output", help_heading = "Media")]
+    pub no_continue: bool,
+    /// Do not check the media against the server's digest
+    #[arg(long, help_heading = "Media")]
+    pub no_verify: bool,
     /// Codec to ask for [default: h264]
     #[arg(long, value_name = "NAME", help_heading = "Media")]
     pub codec: Option<Name>,
@@ -195,15 +232,17 @@ pub struct GenCert {
 const EXAMPLES: &str = "\
 Examples:
   quicstream play --embedded             see it work, in a single process
-  quicstream serve --media film.mp4      serve a file
-  quicstream play 192.0.2.7 -o film.mp4  save what another machine serves
+  quicstream serve --media ~/films       serve every file in a directory
+  quicstream play 192.0.2.7 --list       see what another machine serves
+  quicstream play 192.0.2.7 --title film.mp4 -o film.mp4
   quicstream help play                   everything that play takes";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
   quicstream serve                       serve the sample clip on port 9000
   quicstream serve --media film.mp4 --bitrate 4000000
-  quicstream serve --media ~/films --listen '[::]:4433'
+  quicstream serve --media ~/films       a directory of titles: film.mp4, clips/intro.mp4
+  quicstream serve --listen '[::]:4433' --max-rate 20000000
   quicstream serve --media dummy.bin --generate 512KiB
   quicstream serve --cert fullchain.pem --key privkey.pem --json";
 
@@ -212,6 +251,10 @@ Examples:
   quicstream play --embedded                 see it work, without a server
   quicstream play                            play from this machine
   quicstream play 192.0.2.7 -o - | ffplay -  watch
+  quicstream play 192.0.2.7 --list           see what there is
+  quicstream play 192.0.2.7 --title clips/intro.mp4 -o intro.mp4
+  quicstream play 192.0.2.7 --title film.mp4 --start 25% -o - | mpv -
+  quicstream play 'quicstream://192.0.2.7:9000/film.mp4?pin=abcd...' -o film.mp4
   quicstream play '[2001:db8::7]:9000' --pin AB:CD:... -o film.mp4
   quicstream play media.example --ca ca.pem --json";
 

@@ -1,5 +1,6 @@
 //! From how it ended to the exit code that scripts rely on.
 
+use crate::protocol::{CloseReason, NackCode};
 use crate::session::client::End;
 use crate::{client, config, transport};
 
@@ -38,7 +39,12 @@ fn of_client(error: &client::Error) -> u8 {
     match error {
         client::Error::Transport(error) => of_transport(error),
         client::Error::Session(end) => of_end(end),
-        client::Error::Sink(_) => FAILURE,
+        client::Error::Discontinuity(_) | client::Error::Sink(client::SinkError::Digest) => {
+            INCOMPLETE
+        }
+        client::Error::Sink(_) | client::Error::NeedsVersion2(_) => FAILURE,
+        client::Error::TitleNeeded(_) => USAGE,
+        client::Error::NoAnswer(_) => UNREACHABLE,
         client::Error::Partial { cause, .. } => of_client(cause),
     }
 }
@@ -46,7 +52,11 @@ fn of_client(error: &client::Error) -> u8 {
 fn of_end(end: &End) -> u8 {
     match end {
         End::Complete | End::Stopped => DONE,
-        End::Refused(_) => REFUSED,
+        End::Refused { code, .. } if *code == NackCode::MediaChanged as u16 => INCOMPLETE,
+        End::Refused { .. } => REFUSED,
+        End::Closed { reason: CloseReason::MEDIA, .. } => INCOMPLETE,
+        End::Closed { reason: CloseReason::VIOLATION, .. } => FAILURE,
+        End::Closed { .. } => UNREACHABLE,
         End::NoAnswer(_) | End::Stalled(_) | End::Timeout(_) => UNREACHABLE,
         End::Violation(_) | End::Cut => INCOMPLETE,
     }

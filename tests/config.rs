@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use quicstream::cli::{Cli, Command};
-use quicstream::client::Target;
+use quicstream::client::{Start, Target};
 use quicstream::config::{
     self, Color, Credentials, Environment, Error, PlayConfig, Progress, ServeConfig, Verbosity,
 };
+use quicstream::protocol::Version;
 use quicstream::transport::Trust;
 use tempfile::TempDir;
 
@@ -133,6 +134,10 @@ fn rows() -> Vec<Row> {
             ("'a.mp4'", "a.mp4"), ("b.mp4", "b.mp4"), Some((&["-m", "c.mp4"], "c.mp4"))),
         row("server.bitrate", Serve(|c| c.server.offer.bitrate.to_string()), "500000",
             ("1", "1"), ("2", "2"), Some((&["--bitrate", "4294967295"], "4294967295"))),
+        row("server.max_rate", Serve(|c| c.server.max_rate.to_string()), "0",
+            ("1", "1"), ("20000000000", "20000000000"), Some((&["--max-rate", "3"], "3"))),
+        row("server.pacing", Serve(|c| format!("{:?}", c.server.pacing)), "Client",
+            ("'bitrate'", "Bitrate"), ("client", "Client"), Some((&["--pacing", "bitrate"], "Bitrate"))),
         row("server.chunk_size", Serve(|c| c.server.offer.chunk_size.to_string()), "65536",
             ("1", "1"), ("32KiB", "32768"), Some((&["--chunk-size", "1MiB"], "1048576"))),
         row("server.keepalive", Serve(|c| format!("{:?}", c.server.offer.keepalive)), "5s",
@@ -159,8 +164,12 @@ fn rows() -> Vec<Row> {
             ("0", "0"), ("7", "7"), Some((&["--pause-at", "0"], "0"))),
         row("client.pause_for", Play(|c| format!("{:?}", c.client.script.unwrap().length)), "2s",
             ("0.5", "500ms"), ("0", "0ns"), Some((&["--pause-for", "86400"], "86400s"))),
+        row("client.rate", Play(|c| format!("{:?}", c.client.rate)), "Auto",
+            ("1", "BitsPerSecond(1)"), ("bitrate", "Bitrate"), Some((&["--rate", "max"], "Max"))),
         row("client.connect_timeout", Play(|c| format!("{:?}", c.client.connect_timeout)), "10s",
             ("1", "1s"), ("0.001", "1ms"), Some((&["--connect-timeout", "3600"], "3600s"))),
+        row("client.retry_for", Play(|c| format!("{:?}", c.client.retry_for)), "120s",
+            ("0", "0ns"), ("0.5", "500ms"), Some((&["--retry-for", "86400"], "86400s"))),
         row("tls.cert", Serve(cert), "cert.pem",
             ("'a.pem'\nkey = 'any.pem'", "a.pem"), ("b.pem", "b.pem"), Some((&["--cert", "c.pem", "--key", "any.pem"], "c.pem"))),
         row("tls.key", Serve(key), "key.pem",
@@ -281,6 +290,9 @@ fn a_refusal_names_file_line_and_key() {
         (2, "[client]\nbitrates = 1", "1 is not a list in square brackets"),
         (1, "client.host = 'a b'", "\"a b\" is not a DNS name or an IP address"),
         (1, "client.pause_for = -1", "-1 is not a number of seconds from 0 to 86400"),
+        (1, "client.rate = '2MiB'", "2MiB is not auto, bitrate, max or a number of bit/s"),
+        (1, "client.retry_for = 86401", "86401 is not a number of seconds from 0 to 86400"),
+        (2, "[server]\npacing = 'max'", "\"max\" is not \"client\" or \"bitrate\""),
         (1, "tls.pin = 'abc'", "64 hexadecimal digits"),
         (1, "tls.insecure = 1", "expected a boolean"),
         (1, "transport.mtu = 65000", "65000 is not a whole number from 1228 to 9001"),
@@ -403,9 +415,10 @@ fn the_output_is_a_file_stdout_or_nothing() {
     let output = |flags: &[&str]| Place::new().play(flags).unwrap().output;
     assert_eq!(output(&[]), Target::Discard);
     assert_eq!(output(&["-o", "-"]), Target::Stdout);
-    let file = |force| Target::File { path: "out.mp4".into(), overwrite: force };
-    assert_eq!(output(&["-o", "out.mp4"]), file(false));
-    assert_eq!(output(&["-f", "-o", "out.mp4"]), file(true));
+    let file = |overwrite, resume| Target::File { path: "out.mp4".into(), overwrite, resume };
+    assert_eq!(output(&["-o", "out.mp4"]), file(false, true));
+    assert_eq!(output(&["-f", "-o", "out.mp4"]), file(true, true));
+    assert_eq!(output(&["--no-continue", "-o", "out.mp4"]), file(false, false));
 }
 
 #[test]
@@ -419,6 +432,72 @@ fn the_server_may_be_an_argument_or_flags() {
     assert_eq!(server(&["[2001:db8::7]:1"]), "2001:db8::7 1");
     assert_eq!(server(&["2001:db8::7", "-p", "2"]), "2001:db8::7 2");
     assert_eq!(server(&["--host", "media.example", "--port", "2"]), "media.example 2");
+}
+
+#[test]
+fn a_url_stands_for_the_flags_that_say_the_same() {
+    let url = format!("quicstream://[::1]:1/clips/a%20b.mp4?pin={PIN}");
+    let mut place = Place::new();
+    place.set("QUICSTREAM_TLS_CA", "ca.pem").set("QUICSTREAM_CLIENT_PORT", "7");
+    let from_url = place.play(&[&url]).unwrap();
+    let flags = ["-H", "::1", "-p", "1", "--title", "clips/a b.mp4", "--pin", PIN];
+    assert_eq!(from_url, place.play(&flags).unwrap());
+    assert_eq!(from_url.client.title.as_deref(), Some("clips/a b.mp4"));
+    assert_eq!(trust(&from_url), "AAAA");
+
+    let bare = place.play(&["quicstream://host"]).unwrap();
+    assert_eq!((bare.server.port, bare.client.title.as_deref()), (7, None));
+    assert_eq!(trust(&bare), "ca.pem");
+    let titled = place.play(&["quicstream://host", "-p", "2", "--title", "x"]).unwrap();
+    assert_eq!((titled.server.port, titled.client.title.as_deref()), (2, Some("x")));
+    assert!(place.play(&["quicstream://host", "--list"]).unwrap().list);
+}
+
+#[test]
+fn a_url_and_a_flag_do_not_say_the_same_twice() {
+    let place = Place::new();
+    let refusal = |flags: &[&str]| place.play(flags).unwrap_err().to_string();
+    let pinned = format!("quicstream://host:1/film.mp4?pin={PIN}");
+    for flags in [["--pin", PIN].as_slice(), &["--ca", "ca.pem"], &["--insecure"]] {
+        let refused = refusal(&[&[&*pinned], flags].concat());
+        assert!(refused.contains("the URL's pin says whom to trust"), "{refused}");
+    }
+    assert!(refusal(&[&pinned, "--title", "film.mp4"]).contains("title is given twice"));
+    assert!(refusal(&[&pinned, "--list"]).contains("--list shows every title"));
+    assert!(refusal(&[&pinned, "-p", "1"]).contains("port is given twice"));
+}
+
+#[test]
+fn where_and_how_to_play_is_for_this_run_alone() {
+    let client = |flags: &[&str]| Place::new().play(flags).unwrap().client;
+    let usual = client(&[]);
+    assert_eq!((usual.title, usual.start, usual.verify), (None, Start::Byte(0), true));
+    assert_eq!(usual.versions, Version::ALL);
+    assert_eq!(client(&["--start", "25%"]).start, Start::Fraction(0.25));
+    assert_eq!(client(&["--start", "10MiB", "-o", "out.mp4"]).start, Start::Byte(10 << 20));
+    assert!(!client(&["--no-verify"]).verify);
+    for version in Version::ALL {
+        let number = version.number().to_string();
+        assert_eq!(client(&["--protocol", &number]).versions, [version]);
+    }
+}
+
+#[test]
+fn version_1_has_no_titles_no_start_and_no_rate() {
+    let mut place = Place::new();
+    let refusal = |flags: &[&str]| {
+        let flags = [flags, &["--protocol", "1"]].concat();
+        place.play(&flags).unwrap_err().to_string()
+    };
+    for flags in [["--title", "x"].as_slice(), &["--list"], &["--start", "0"], &["--rate", "max"]] {
+        let refused = refusal(flags);
+        assert!(refused.starts_with(&format!("{} needs version 2", flags[0])), "{refused}");
+    }
+    let refused = refusal(&["quicstream://host/film.mp4"]);
+    assert!(refused.starts_with("a title in the URL needs version 2"), "{refused}");
+    // A setting is for whatever version it may be.
+    place.set("QUICSTREAM_CLIENT_RATE", "max");
+    place.play(&["quicstream://host", "--protocol", "1", "-o", "out.mp4"]).unwrap();
 }
 
 #[test]
@@ -491,7 +570,22 @@ fn flags_that_exclude_or_need_each_other_are_refused() {
         "play --ca ca.pem --insecure",
         "play --pin abc",
         "play host:port",
-        "play --title later",
+        "play --title film.mp4 --list",
+        "play --list -o out.mp4",
+        "play --list --start 1",
+        "play --start 101%",
+        "play --rate fast",
+        "play --retry-for -1",
+        "play --no-continue",
+        "play --protocol 0",
+        "play --protocol 3",
+        "play --protocol one",
+        "play http://host/film.mp4",
+        "play quicstream://host/film.mp4#1",
+        "play quicstream://host --host other",
+        "play quicstream://host --embedded",
+        "serve --max-rate fast",
+        "serve --pacing max",
         "serve --cert cert.pem",
         "serve --key key.pem",
         "serve --chunk-size 2MiB",

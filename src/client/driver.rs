@@ -8,33 +8,46 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
+use super::course::{Course, Discontinuity};
 use super::progress::{Event, Reporter};
 use super::sink::Sink;
-use super::{Command, Settings};
-use crate::protocol::{OpenStream, Pdu};
+use super::{Command, Server, Settings};
+use crate::protocol::{CloseReason, OpenAck, Options, Payload, Pdu, Version};
 use crate::session::Time;
-use crate::session::client::{Action, Client, End, Input, State};
+use crate::session::client::{Action, Cause, Client, End, Input, State};
 use crate::transport::{self, Incoming, Outgoing, ReceiveError, Telemetry};
 
 /// How long a last CLOSE_STREAM may take to be acknowledged.
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// How a session ended.
+#[derive(Debug)]
 pub(super) enum Ended {
     /// As the machine says.
     Session(End),
+    /// What came does not fit.
+    Broken(Discontinuity),
     /// The sink takes nothing any more.
     SinkFailed,
 }
 
+/// What a driver works with, and does not own.
+pub(super) struct Parts<'a, R> {
+    pub(super) server: &'a Server,
+    pub(super) settings: &'a Settings,
+    pub(super) sink: &'a Sink,
+    pub(super) commands: &'a mut mpsc::UnboundedReceiver<Command>,
+    pub(super) reporter: &'a mut Reporter<R>,
+    pub(super) course: &'a mut Course,
+    pub(super) telemetry: Arc<Telemetry>,
+}
+
 /// Drives one session over one stream.
 pub(super) struct Driver<'a, R> {
+    version: Version,
     outgoing: Outgoing,
     incoming: Incoming,
-    sink: &'a Sink,
-    commands: &'a mut mpsc::UnboundedReceiver<Command>,
-    reporter: &'a mut Reporter<R>,
-    telemetry: Arc<Telemetry>,
+    parts: Parts<'a, R>,
     /// The session's clock reads zero here.
     began: Instant,
     machine: Client,
@@ -44,41 +57,42 @@ pub(super) struct Driver<'a, R> {
     listening: bool,
     /// Whether a warning about ignored PDUs was given; one a session is enough.
     warned: bool,
+    /// The newest heartbeat, and when it was queued.
+    heartbeat: Option<(u64, Instant)>,
 }
 
 impl<'a, R: FnMut(Event)> Driver<'a, R> {
     pub(super) fn new(
         (outgoing, incoming): (Outgoing, Incoming),
-        settings: &Settings,
-        sink: &'a Sink,
-        commands: &'a mut mpsc::UnboundedReceiver<Command>,
-        reporter: &'a mut Reporter<R>,
-        telemetry: Arc<Telemetry>,
+        version: Version,
+        parts: Parts<'a, R>,
     ) -> Self {
+        let answer_within = parts.settings.connect_timeout;
+        let machine = Client::new(version, parts.course.script, answer_within, Time::ZERO);
         Self {
+            version,
             outgoing,
             incoming,
-            sink,
-            commands,
-            reporter,
-            telemetry,
             began: Instant::now(),
-            machine: Client::new(settings.script, settings.connect_timeout, Time::ZERO),
+            machine: if parts.course.paused { machine.paused() } else { machine },
+            parts,
             sink_full: false,
             listening: true,
             warned: false,
+            heartbeat: None,
         }
     }
 
     /// Runs the session to its end.
-    pub(super) async fn run(mut self, open: OpenStream) -> Result<Ended, transport::Error> {
-        self.reporter.requested(open.clone());
-        let mut input = Input::Connected(open);
+    pub(super) async fn run(mut self) -> Result<Ended, transport::Error> {
+        let open = self.parts.settings.open.clone();
+        self.parts.reporter.requested(open.clone());
+        let mut input = Input::Connected(open, self.parts.course.request());
         loop {
-            if let Some(end) = self.step(input) {
+            if let Some(ended) = self.step(input) {
                 // Politeness; the session is over either way.
                 let _ = timeout(FAREWELL, self.farewell()).await;
-                return Ok(Ended::Session(end));
+                return Ok(ended);
             }
             input = match self.next_input().await? {
                 Some(input) => input,
@@ -88,33 +102,83 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     }
 
     /// Takes one step of the machine and does what it asks for.
-    fn step(&mut self, input: Input) -> Option<End> {
+    fn step(&mut self, input: Input) -> Option<Ended> {
         let before = self.machine.state();
         let (machine, actions) = self.machine.step(input, self.began.elapsed());
         self.machine = machine;
-        let mut end = None;
+        let mut ended = None;
         for action in actions.into_iter().flatten() {
             match action {
                 Action::Send(pdu) => self.outgoing.queue(&pdu),
-                Action::SendHeartbeat => self.outgoing.queue_heartbeat(),
+                Action::SendHeartbeat => {
+                    self.heartbeat = Some((self.outgoing.queue_heartbeat(), Instant::now()));
+                }
                 Action::Close => {
-                    self.outgoing.queue(&Pdu::Close);
+                    self.outgoing.queue(&Pdu::Close(CloseReason::CLIENT, Options::default()));
                     self.outgoing.finish();
                 }
-                Action::Accepted { ack, session_id } => {
-                    self.outgoing.set_session_id(session_id);
-                    self.reporter.accepted(session_id, ack);
+                Action::Accepted { ack, options, session_id } => {
+                    ended = self.accept(ack, &options, session_id).err().map(Ended::Broken);
                 }
-                Action::Deliver { seq, payload } => {
-                    self.reporter.chunk(seq, payload.len() as u64, &self.telemetry);
-                    self.sink.put(payload);
+                Action::Deliver { seq, payload } => self.deliver(seq, payload),
+                Action::Echoed(timestamp) => self.note_echo(timestamp),
+                Action::Digest(digest) => self.parts.course.digest = Some(digest),
+                Action::End(End::Complete) => {
+                    ended = Some(match self.parts.course.complete() {
+                        Ok(()) => Ended::Session(End::Complete),
+                        Err(discontinuity) => Ended::Broken(discontinuity),
+                    });
                 }
-                Action::End(how) => end = Some(how),
+                Action::End(end) => ended = Some(Ended::Session(end)),
                 Action::Ignore(what) => self.ignore(what),
             }
         }
-        self.reporter.state(before, self.machine.state());
-        end
+        self.note_state(before);
+        ended
+    }
+
+    /// Takes the terms that the server grants.
+    fn accept(
+        &mut self,
+        ack: OpenAck,
+        options: &Options,
+        session_id: u32,
+    ) -> Result<(), Discontinuity> {
+        let Parts { server, settings, sink, course, reporter, .. } = &mut self.parts;
+        course.accept(self.version, options)?;
+        self.outgoing.set_session_id(session_id);
+        // Only a whole media can be compared with its digest.
+        let hash = settings.verify && self.version != Version::V1 && course.start == 0;
+        sink.begin(course.origin(server.address.to_string()), hash);
+        reporter.accepted(session_id, ack, options, course);
+        Ok(())
+    }
+
+    fn deliver(&mut self, seq: u32, payload: Payload) {
+        let Parts { sink, course, reporter, telemetry, .. } = &mut self.parts;
+        course.position += payload.len() as u64;
+        reporter.chunk(seq, payload.len() as u64, telemetry);
+        sink.put(payload);
+    }
+
+    fn note_echo(&mut self, timestamp: u64) {
+        if let Some((sent, at)) = self.heartbeat
+            && sent == timestamp
+        {
+            self.parts.reporter.echo(at.elapsed());
+        }
+    }
+
+    /// Makes a change of state visible, and lets the next session know of it.
+    fn note_state(&mut self, before: State) {
+        let state = self.machine.state();
+        match state {
+            State::Paused(Cause::User) => self.parts.course.paused = true,
+            State::Paused(Cause::Script(_)) => self.parts.course.script = None,
+            State::Streaming => self.parts.course.paused = false,
+            _ => {}
+        }
+        self.parts.reporter.state(before, state);
     }
 
     fn ignore(&mut self, what: &str) {
@@ -127,7 +191,9 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     /// Waits for the next thing that concerns the machine; `None` if the sink has failed.
     /// Meanwhile what is queued leaves.
     async fn next_input(&mut self) -> Result<Option<Input>, transport::Error> {
-        if !self.sink_full && !self.sink.has_room() {
+        // Before and after the chunks, the server's answers are read whatever the sink does.
+        let carries_media = matches!(self.machine.state(), State::Streaming | State::Paused(_));
+        if carries_media && !self.sink_full && !self.parts.sink.has_room() {
             self.sink_full = true;
             return Ok(Some(Input::SinkFull));
         }
@@ -138,16 +204,14 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
                 None => pending().await,
             }
         };
-        // A stopping client reads on, to find the server's answer, even if the sink is full.
-        let closing = self.machine.state() == State::Closing;
-        let listening = self.listening && (closing || !self.sink_full);
+        let listening = self.listening && !(carries_media && self.sink_full);
         tokio::select! {
             biased;
-            Some(command) = self.commands.recv() => Ok(Some(match command {
+            Some(command) = self.parts.commands.recv() => Ok(Some(match command {
                 Command::TogglePause => Input::TogglePause,
                 Command::Stop => Input::Stop,
             })),
-            () = self.sink.room(), if self.sink_full => {
+            () = self.parts.sink.room(), if self.sink_full => {
                 self.sink_full = false;
                 Ok(Some(Input::SinkReady))
             }
@@ -160,7 +224,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
                 Err(ReceiveError::Protocol(error)) => Ok(Some(Input::Violation(error))),
                 Err(ReceiveError::Transport(error)) => Err(error),
             },
-            () = self.sink.failed() => Ok(None),
+            () = self.parts.sink.failed() => Ok(None),
             () = tick => Ok(Some(Input::Tick)),
             failed = send(&mut self.outgoing) => Err(failed),
         }

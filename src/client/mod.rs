@@ -1,32 +1,34 @@
 //! The client: a session driven over a transport into a sink.
 
+mod ask;
 mod connect;
+mod course;
 mod driver;
+mod player;
 mod progress;
 mod sink;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::protocol::{NackCode, OpenStream};
+use crate::protocol::{Digest, OpenStream, Version};
 use crate::session::client::{End, ScriptedPause};
-use crate::transport::{self, Address, Connector, Trust};
-use connect::connect;
-use driver::{Driver, Ended};
-use progress::Reporter;
+use crate::transport::{self, Address, Trust};
+use driver::Ended;
+use player::{Player, stop};
 
-pub use progress::{Event, Phase, Snapshot};
-pub use sink::{Error as SinkError, Sink, Target};
+pub use course::Discontinuity;
+pub use progress::{Event, MediaInfo, Phase, Snapshot, Title};
+pub use sink::{Error as SinkError, Origin, Sink, Target};
 
 /// How long what is queued may take to reach the sink when playing is over before its end.
 const ABANDON_GRACE: Duration = Duration::from_secs(1);
 
 /// How to play.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// What to ask the server for.
     pub open: OpenStream,
@@ -34,6 +36,40 @@ pub struct Settings {
     pub script: Option<ScriptedPause>,
     /// How long to try to connect, and then to wait for the answer to OPEN_STREAM.
     pub connect_timeout: Duration,
+    /// The protocol versions to offer, newest first.
+    pub versions: Vec<Version>,
+    /// What to play; `None` is the only title that the server has.
+    pub title: Option<String>,
+    /// Where in the media to start.
+    pub start: Start,
+    /// How fast the server should send.
+    pub rate: Rate,
+    /// How long to try to get a lost connection back without any progress.
+    pub retry_for: Duration,
+    /// Check the media against the server's digest.
+    pub verify: bool,
+}
+
+/// Where in the media to start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Start {
+    /// At this byte.
+    Byte(u64),
+    /// At this part of the whole, 0 to 1.
+    Fraction(f64),
+}
+
+/// How fast a client wants its media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rate {
+    /// As fast as the sink takes it; at the bitrate where there is no sink.
+    Auto,
+    /// At the agreed bitrate.
+    Bitrate,
+    /// As fast as the transport goes.
+    Max,
+    /// At this many bit/s.
+    BitsPerSecond(u64),
 }
 
 /// Where to play from.
@@ -63,10 +99,19 @@ pub enum Command {
 pub enum Outcome {
     /// The media is whole and where it belongs.
     Complete,
-    /// The user stopped it. What came so far is in this file, if it went to one.
-    Stopped(Option<PathBuf>),
+    /// The user stopped it; what came so far may be in a file.
+    Stopped(Option<Unfinished>),
     /// The reader of the pipe went away.
     PipeClosed,
+}
+
+/// A file that is not complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Its provisional name.
+    pub part: PathBuf,
+    /// Whether the same play can go on with it.
+    pub resumable: bool,
 }
 
 /// Playing failed.
@@ -78,9 +123,21 @@ pub enum Error {
     /// The session ended in a way that is not its proper end.
     #[error(transparent)]
     Session(End),
+    /// What came does not fit what came before, or what was announced.
+    #[error(transparent)]
+    Discontinuity(#[from] Discontinuity),
     /// The media cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// The server has many titles, or none, and none was asked for.
+    #[error("{}", title_needed(.0))]
+    TitleNeeded(Vec<Title>),
+    /// The server speaks only version 1.
+    #[error("the server speaks protocol version 1, which has no {0}")]
+    NeedsVersion2(&'static str),
+    /// The server broke off its answer, or gave none.
+    #[error("the server did not answer {0}")]
+    NoAnswer(&'static str),
     /// As the cause says; what came before it is kept in a file of its own.
     #[error("{cause}; what came so far is in {}", part.display())]
     Partial {
@@ -91,8 +148,18 @@ pub enum Error {
     },
 }
 
+fn title_needed(titles: &[Title]) -> String {
+    match titles.len() {
+        0 => "the server has no titles".to_owned(),
+        count => format!("the server has {count} titles: choose one with --title NAME"),
+    }
+}
+
 /// Plays from a server into a sink. `report` hears of every event and `snapshot` always has the
 /// newest state; neither may block. `commands` may be closed at any time.
+///
+/// A connection that is lost is tried again where the protocol allows to go on: the sink gets one
+/// unbroken stream.
 ///
 /// # Errors
 /// See [`Error`]; a partial file is kept and named.
@@ -100,13 +167,15 @@ pub async fn play(
     server: &Server,
     settings: &Settings,
     sink: Sink,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<Command>,
     snapshot: watch::Sender<Snapshot>,
     report: impl FnMut(Event),
 ) -> Result<Outcome, Error> {
-    let mut reporter = Reporter::new(snapshot, report);
-    let ended = attempt(server, settings, &sink, &mut commands, &mut reporter).await;
-    let result = conclude(ended, sink, &mut commands).await;
+    let mut player = Player::new(server, settings, sink, commands, snapshot, report)?;
+    let ended = player.run().await;
+    let digest = player.course.digest.filter(|_| settings.verify);
+    let Player { sink, mut commands, mut reporter, .. } = player;
+    let result = conclude(ended, sink, digest, &mut commands).await;
     match &result {
         Ok(Outcome::Complete) => reporter.closed("complete", true),
         Ok(Outcome::Stopped(_)) => reporter.closed("stopped by the user", false),
@@ -116,39 +185,19 @@ pub async fn play(
     result
 }
 
-/// One session over one connection, to its end.
-async fn attempt(
-    server: &Server,
-    settings: &Settings,
-    sink: &Sink,
-    commands: &mut mpsc::UnboundedReceiver<Command>,
-    reporter: &mut Reporter<impl FnMut(Event)>,
-) -> Result<Ended, Error> {
-    let connector = Arc::new(Connector::new(&server.transport, &server.trust)?);
-    let name = server.name.as_ref().unwrap_or(&server.address.host);
-    let (mut connection, fingerprint) = tokio::select! {
-        connected = connect(&connector, &server.address, name, settings.connect_timeout) => {
-            connected?
-        }
-        () = stop(commands) => return Ok(Ended::Session(End::Stopped)),
-    };
-    reporter.connected(&connection, fingerprint);
-    let stream = connection.open_stream().await?;
-    let driver = Driver::new(stream, settings, sink, commands, reporter, connector.telemetry());
-    let ended = driver.run(settings.open.clone()).await;
-    let broken = matches!(&ended, Ok(Ended::Session(End::Violation(_))));
-    connection.shut(if broken { NackCode::ProtocolViolation as u16 } else { 0 }).await;
-    match ended {
-        // A reset takes away what was under way: the same as an end without CLOSE_STREAM.
-        Err(transport::Error::Reset(_)) => Ok(Ended::Session(End::Cut)),
-        ended => Ok(ended?),
-    }
+/// Asks a server for its titles.
+///
+/// # Errors
+/// The server cannot be reached, or has no such thing.
+pub async fn titles(server: &Server, settings: &Settings) -> Result<Vec<Title>, Error> {
+    player::titles(server, settings).await
 }
 
-/// Brings the sink to the end that the session deserves.
+/// Brings the sink to the end that the play deserves.
 async fn conclude(
     ended: Result<Ended, Error>,
     sink: Sink,
+    digest: Option<Digest>,
     commands: &mut mpsc::UnboundedReceiver<Command>,
 ) -> Result<Outcome, Error> {
     let part = sink.part();
@@ -156,40 +205,33 @@ async fn conclude(
         Ok(Ended::Session(End::Complete)) => {
             // A player that is paused takes its time over what is queued.
             let finished = tokio::select! {
-                finished = sink.finish() => finished,
-                () = stop(commands) => return Ok(Outcome::Stopped(part)),
+                finished = sink.finish(digest) => finished,
+                () = stop(commands) => return Ok(Outcome::Stopped(None)),
             };
             return match finished {
                 Err(error) if error.is_closed_pipe() => Ok(Outcome::PipeClosed),
                 finished => Ok(finished.map(|()| Outcome::Complete)?),
             };
         }
-        Ok(Ended::Session(End::Stopped)) => None,
+        Ok(Ended::Session(End::Stopped) | Ended::SinkFailed) => None,
         Ok(Ended::Session(end)) => Some(Error::Session(end)),
-        Ok(Ended::SinkFailed) => None,
+        Ok(Ended::Broken(discontinuity)) => Some(discontinuity.into()),
         Err(error) => Some(error),
     };
     // A player that is paused must not keep us from leaving.
     let written = timeout(ABANDON_GRACE, sink.abandon()).await;
     let kept = part.filter(|part| part.exists());
+    let unfinished = |part: PathBuf| {
+        let resumable = part.with_added_extension("json").exists();
+        Unfinished { part, resumable }
+    };
     match (cause, written) {
         (None, Ok(Err(error))) if error.is_closed_pipe() => Ok(Outcome::PipeClosed),
         (None, Ok(Err(error))) => Err(error.into()),
-        (None, _) => Ok(Outcome::Stopped(kept)),
+        (None, _) => Ok(Outcome::Stopped(kept.map(unfinished))),
         (Some(cause), _) => Err(match kept {
             Some(part) => Error::Partial { cause: Box::new(cause), part },
             None => cause,
         }),
-    }
-}
-
-/// Waits until the user asks to stop.
-async fn stop(commands: &mut mpsc::UnboundedReceiver<Command>) {
-    loop {
-        match commands.recv().await {
-            Some(Command::Stop) => return,
-            Some(Command::TogglePause) => {}
-            None => std::future::pending().await,
-        }
     }
 }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::protocol::{OpenAck, OpenStream, Version};
+use super::course::Course;
+use crate::protocol::{OpenAck, OpenStream, Options, Version};
 use crate::session::client::{Cause, State};
-use crate::transport::{Connection, Fingerprint, Telemetry};
+use crate::transport::{Fingerprint, Handle, Telemetry};
 
 /// The least time between two [`Event::Chunk`]: there are at most 100 a second.
 const CHUNK_EVENT_GAP: Duration = Duration::from_millis(10);
@@ -32,6 +33,29 @@ pub enum Event {
         session: u32,
         /// The terms.
         ack: OpenAck,
+        /// What the media is, as far as the server said.
+        media: MediaInfo,
+        /// The byte of the media at which the first chunk starts.
+        start: u64,
+        /// What the server paces the session at, bit/s, and 0 if as fast as it goes; `None` where
+        /// it did not say, which is the bitrate.
+        rate: Option<u64>,
+    },
+    /// An earlier play is continued: this many bytes are in the file already.
+    Continuing {
+        /// Bytes that need not come again.
+        offset: u64,
+    },
+    /// The connection is lost; it will be tried again.
+    Reconnecting {
+        /// Which try this is since the last progress, from 1.
+        attempt: u32,
+        /// How long until then.
+        delay: Duration,
+        /// The byte of the media to go on from.
+        offset: u64,
+        /// What happened.
+        cause: String,
     },
     /// A chunk came. At most 100 of these a second are made.
     Chunk {
@@ -73,6 +97,32 @@ pub enum Event {
     },
 }
 
+/// What a server says about its media.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MediaInfo {
+    /// Its name in the server's library.
+    pub title: Option<String>,
+    /// Bytes of the whole media.
+    pub size: Option<u64>,
+    /// IANA media type.
+    pub media_type: Option<String>,
+}
+
+/// One title of a server's catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Title {
+    /// Its name.
+    pub title: String,
+    /// Bytes, where it has an end.
+    pub size: Option<u64>,
+    /// IANA media type.
+    pub media_type: Option<String>,
+    /// bit/s, where the server said.
+    pub bitrate: Option<u32>,
+    /// It has no end yet.
+    pub live: bool,
+}
+
 /// What the session is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Phase {
@@ -85,6 +135,8 @@ pub enum Phase {
     Paused,
     /// A pause because the sink (a player, a pipe) takes nothing.
     WaitingForSink,
+    /// The connection is lost, and tried again.
+    Reconnecting,
     /// Over.
     Closed,
 }
@@ -96,10 +148,18 @@ pub struct Snapshot {
     pub phase: Phase,
     /// The last chunk that came; 0 before the first.
     pub seq: u32,
-    /// Media bytes received.
+    /// Media bytes received by this play, in all its sessions.
     pub bytes: u64,
+    /// Where in the media the next byte belongs: `bytes`, and where playing started.
+    pub position: u64,
+    /// Bytes of the whole media, where the server said.
+    pub size: Option<u64>,
     /// The agreed bitrate, bit/s; 0 before OPEN_ACK.
     pub bitrate: u32,
+    /// What the server paces the session at, bit/s; 0 is as fast as it goes.
+    pub rate: Option<u64>,
+    /// The round trip of a heartbeat between the two applications, once one was echoed.
+    pub echo: Option<Duration>,
     /// QUIC's smoothed round trip time, once there is one.
     pub rtt: Option<Duration>,
     /// Packets of ours that QUIC declared lost.
@@ -136,7 +196,28 @@ impl<R: FnMut(Event)> Reporter<R> {
         }
     }
 
-    pub(super) fn connected(&mut self, connection: &Connection, fingerprint: Fingerprint) {
+    pub(super) fn continuing(&mut self, offset: u64) {
+        (self.report)(Event::Continuing { offset });
+    }
+
+    pub(super) fn reconnecting(
+        &mut self,
+        attempt: u32,
+        delay: Duration,
+        offset: u64,
+        cause: String,
+    ) {
+        self.now.phase = Phase::Reconnecting;
+        self.publish.send_replace(self.now);
+        (self.report)(Event::Reconnecting { attempt, delay, offset, cause });
+    }
+
+    pub(super) fn echo(&mut self, round_trip: Duration) {
+        self.now.echo = Some(round_trip);
+        self.publish.send_replace(self.now);
+    }
+
+    pub(super) fn connected(&mut self, connection: &Handle, fingerprint: Fingerprint) {
         let (server, version) = (connection.peer(), connection.version());
         (self.report)(Event::Connected { server, version, fingerprint });
     }
@@ -145,10 +226,25 @@ impl<R: FnMut(Event)> Reporter<R> {
         (self.report)(Event::Requested(open));
     }
 
-    pub(super) fn accepted(&mut self, session: u32, ack: OpenAck) {
-        self.opened = Some(Instant::now());
+    pub(super) fn accepted(
+        &mut self,
+        session: u32,
+        ack: OpenAck,
+        options: &Options,
+        course: &Course,
+    ) {
+        self.opened.get_or_insert_with(Instant::now);
         self.now.bitrate = ack.bitrate;
-        (self.report)(Event::Accepted { session, ack });
+        self.now.rate = options.rate;
+        self.now.size = course.size;
+        self.now.position = course.position;
+        let media = MediaInfo {
+            title: options.title.clone(),
+            size: options.total_size,
+            media_type: options.media_type.clone(),
+        };
+        let (start, rate) = (course.position, options.rate);
+        (self.report)(Event::Accepted { session, ack, media, start, rate });
     }
 
     pub(super) fn chunk(&mut self, seq: u32, bytes: u64, path: &Telemetry) {
@@ -156,6 +252,7 @@ impl<R: FnMut(Event)> Reporter<R> {
         self.last_bytes = bytes;
         self.now.seq = seq;
         self.now.bytes += bytes;
+        self.now.position += bytes;
         self.now.rtt = path.rtt();
         self.now.lost_packets = path.lost_packets();
         self.publish.send_replace(self.now);

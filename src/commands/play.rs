@@ -1,5 +1,6 @@
 //! `quicstream play`.
 
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,35 +10,30 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::serve::{self, Bound};
 use super::{Interrupts, failure};
-use crate::client::{self, Command, Outcome, Server, Sink, Snapshot, Target};
-use crate::config::{PlayConfig, ServeConfig};
+use crate::client::{self, Command, Outcome, Server, Sink, Snapshot, Target, Unfinished};
+use crate::config::{PlayConfig, ServeConfig, Verbosity};
 use crate::server::Sessions;
 use crate::transport::{Address, Trust};
 use crate::ui::{self, Key};
 use crate::{exit, server};
 
-/// Plays to the end of the media, or of the user's patience.
+/// Plays to the end of the media, or of the user's patience; or lists what there is.
 ///
 /// # Errors
 /// What stops it before it begins; what happens later is shown with the progress.
 pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
+    if config.list {
+        return list(config);
+    }
     let sink = Sink::open(&config.output).map_err(client::Error::from)?;
-    let embedded = config.embedded.map(Embedded::start).transpose()?;
-    let server = match &embedded {
-        Some(embedded) => Server { transport: config.transport, ..embedded.server.clone() },
-        None => Server {
-            address: config.server,
-            trust: config.trust,
-            name: config.server_name,
-            transport: config.transport,
-        },
-    };
+    let PlayConfig { embedded, output, client: settings, report, .. } = &config;
+    let embedded = embedded.clone().map(Embedded::start).transpose()?;
+    let server = server(&config, embedded.as_ref());
 
     let (publish, snapshot) = watch::channel(Snapshot::default());
-    let media_on_stdout = config.output == Target::Stdout;
     let mut ui =
-        ui::Play::start(config.report, media_on_stdout, snapshot).context("cannot start")?;
-    super::start_log(config.report, ui.has_colors(), ui.log_writer());
+        ui::Play::start(*report, *output == Target::Stdout, snapshot).context("cannot start")?;
+    super::start_log(*report, ui.has_colors(), ui.log_writer());
     if server.trust == Trust::Insecure {
         tracing::warn!(
             "--insecure: anybody on the way can read and change what you play; --pin protects you"
@@ -56,7 +52,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
             tokio::spawn(heed_keys(keys, steer));
         }
         let report = |event| events.send(event);
-        let played = client::play(&server, &config.client, sink, commands, publish, report).await;
+        let played = client::play(&server, settings, sink, commands, publish, report).await;
         anyhow::Ok(played?)
     });
     if let Some(embedded) = embedded {
@@ -65,22 +61,75 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     // A writer that is stuck on a stopped player must not keep us.
     runtime.shutdown_background();
 
-    let interrupted = interrupted.load(Ordering::Relaxed);
+    ui.finish(result.as_ref().err().map(failure));
     match result {
-        Ok(outcome) => {
-            ui.finish(None);
-            Ok(match outcome {
-                Outcome::Stopped(_) if interrupted => exit::INTERRUPTED,
-                Outcome::Complete | Outcome::Stopped(_) | Outcome::PipeClosed => exit::DONE,
-            })
+        Ok(Outcome::Stopped(unfinished)) => {
+            if let Some(unfinished) = unfinished.filter(|_| report.verbosity != Verbosity::Quiet) {
+                say_how_to_continue(&unfinished);
+            }
+            let interrupted = interrupted.load(Ordering::Relaxed);
+            Ok(if interrupted { exit::INTERRUPTED } else { exit::DONE })
         }
+        Ok(Outcome::Complete | Outcome::PipeClosed) => Ok(exit::DONE),
         Err(error) => {
-            let failure = failure(&error);
-            let code = failure.exit;
-            ui.finish(Some(failure));
-            Ok(code)
+            if let Some(client::Error::TitleNeeded(titles)) = error.downcast_ref() {
+                let _ = ui::list::titles(titles, false, &mut io::stderr());
+            }
+            Ok(exit::code(&error))
         }
     }
+}
+
+/// Shows the titles of a server on stdout.
+fn list(config: PlayConfig) -> anyhow::Result<u8> {
+    let embedded = config.embedded.clone().map(Embedded::start).transpose()?;
+    let server = server(&config, embedded.as_ref());
+    let runtime = super::runtime().context("cannot start")?;
+    let titles = runtime.block_on(client::titles(&server, &config.client))?;
+    match ui::list::titles(&titles, config.report.json, &mut io::stdout().lock()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        printed => printed.context("cannot write to stdout")?,
+    }
+    if let Some(embedded) = embedded {
+        embedded.stop();
+    }
+    Ok(exit::DONE)
+}
+
+fn server(config: &PlayConfig, embedded: Option<&Embedded>) -> Server {
+    match embedded {
+        Some(embedded) => embedded.server.clone(),
+        None => Server {
+            address: config.server.clone(),
+            trust: config.trust.clone(),
+            name: config.server_name.clone(),
+            transport: config.transport.clone(),
+        },
+    }
+}
+
+/// Tells where the rest of a stopped play can be had, by the command that gets it.
+fn say_how_to_continue(unfinished: &Unfinished) {
+    let part = ui::escape(&unfinished.part.to_string_lossy()).into_owned();
+    let line = match unfinished.resumable {
+        true => {
+            let command: Vec<_> = std::env::args().map(|argument| quote(&argument)).collect();
+            format!("{part} keeps what came; to continue: {}", command.join(" "))
+        }
+        false => format!("{part} keeps what came"),
+    };
+    // Where stderr is gone, nobody asks.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// An argument as a shell takes it.
+fn quote(argument: &str) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=,@%+".contains(char);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        return argument.to_owned();
+    }
+    format!("'{}'", argument.replace('\'', r"'\''"))
 }
 
 /// Turns the first signal into a stop in good order, and the second into a stop.

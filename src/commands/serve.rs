@@ -1,12 +1,12 @@
 //! `quicstream serve`.
 
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
 
 use anyhow::Context;
 
 use super::Interrupts;
-use crate::config::{Credentials, ServeConfig};
+use crate::config::{self, Credentials, ServeConfig};
 use crate::exit;
 use crate::media::{self, Library};
 use crate::server::{self, Sessions};
@@ -28,7 +28,6 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let runtime = super::runtime().context("cannot start")?;
     let _guard = runtime.enter();
     let Bound { listener, identity, library } = bind(&config)?;
-    let media = name_of(library.first()?.as_deref());
 
     let sessions = Arc::new(Sessions::default());
     let ui = ui::Serve::start(config.report, sessions.clone()).context("cannot start")?;
@@ -37,7 +36,8 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     events.send(Told::Listening {
         addr: listener.address(),
         fingerprint: identity.fingerprint(),
-        media,
+        media: library.name(),
+        url: url(&listener, &identity, &library),
     });
     let report = move |event| events.send(Told::Session(event));
 
@@ -71,7 +71,26 @@ pub(super) fn bind(config: &ServeConfig) -> anyhow::Result<Bound> {
     Ok(Bound { listener, identity, library })
 }
 
-/// What people call the media.
-fn name_of(path: Option<&Path>) -> String {
-    path.map_or_else(|| "the sample clip".into(), |path| path.display().to_string())
+/// What to give to `play` on another machine.
+fn url(listener: &Listener, identity: &Identity, library: &Library) -> String {
+    let address = listener.address();
+    let host = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        ip => outward_address(ip).unwrap_or(ip),
+    };
+    let title = library.only_title();
+    let fingerprint = identity.fingerprint();
+    config::url(&host.to_string(), address.port(), title.as_deref(), Some(&fingerprint))
+}
+
+/// The address of this machine that others are likely to reach it at: the one it would use
+/// itself to reach them. Nothing is sent; the addresses are those set aside for documentation.
+fn outward_address(unspecified: IpAddr) -> Option<IpAddr> {
+    let elsewhere: IpAddr = match unspecified {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+    };
+    let socket = UdpSocket::bind((unspecified, 0)).ok()?;
+    socket.connect((elsewhere, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }

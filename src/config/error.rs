@@ -56,6 +56,18 @@ pub enum Error {
     /// Two ports.
     #[error("the port is given twice, after the server's name and with --port: keep one")]
     PortTwice,
+    /// Two titles.
+    #[error("the title is given twice, in the URL and with --title: keep one")]
+    TitleTwice,
+    /// A title to play, and all of them to list.
+    #[error("--list shows every title: leave out the one in the URL")]
+    TitleAndList,
+    /// A URL with a fingerprint, and a flag that says whom to trust.
+    #[error("the URL's pin says whom to trust: leave it out, or --pin, --ca and --insecure")]
+    PinTwice,
+    /// Something that version 1 of the protocol does not have.
+    #[error("{0} needs version 2 of the protocol: leave it out, or --protocol 1")]
+    NotInVersion1(&'static str),
     /// `-v` on one side of the command and `-q` on the other.
     #[error("--verbose and --quiet exclude each other: keep one")]
     VerboseAndQuiet,

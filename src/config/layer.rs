@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::value::{
     Bitrate, CacheSize, ChunkSize, Congestion, ConnectTimeout, Host, IdleTimeout, Invalid,
-    Keepalive, List, Listen, MaxConnections, Mtu, Name, PauseAt, PauseFor, Port, SessionTimeout,
-    SocketBuffer,
+    Keepalive, List, Listen, MaxConnections, MaxRate, Mtu, Name, Pacing, PauseAt, PauseFor, Port,
+    Rate, RetryFor, SessionTimeout, SocketBuffer,
 };
 use super::{Environment, Error};
 use crate::transport::Fingerprint;
@@ -76,6 +76,9 @@ layer! {
         listen: Listen,
         media: PathBuf,
         bitrate: Bitrate,
+        max_rate: MaxRate,
+        #[serde(deserialize_with = "from_text")]
+        pacing: Pacing,
         chunk_size: ChunkSize,
         keepalive: Keepalive,
         session_timeout: SessionTimeout,
@@ -92,7 +95,9 @@ layer! {
         bitrates: List<Bitrate>,
         pause_at: PauseAt,
         pause_for: PauseFor,
+        rate: Rate,
         connect_timeout: ConnectTimeout,
+        retry_for: RetryFor,
     }
     tls: Tls {
         cert: PathBuf,

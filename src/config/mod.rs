@@ -5,6 +5,7 @@
 
 mod environment;
 mod error;
+mod flags;
 mod layer;
 mod resolve;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 pub use environment::Environment;
 pub use error::Error;
 pub use resolve::{gen_cert, play, serve};
+pub use value::url;
 
 use crate::client::Target;
 use crate::transport::{Address, Trust};
@@ -27,7 +29,7 @@ use crate::{client, server, transport};
 pub struct ServeConfig {
     /// Where to listen; port 0 picks one.
     pub listen: SocketAddr,
-    /// A file or a directory; `None` is the compiled-in sample.
+    /// A file, or a directory of titles; `None` is the compiled-in sample.
     pub media: Option<PathBuf>,
     /// If the media file is missing, make it of that many random bytes.
     pub generate: Option<u64>,
@@ -58,10 +60,12 @@ pub enum Credentials {
 }
 
 /// What `play` needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PlayConfig {
     /// Whom to connect to.
     pub server: Address,
+    /// Show the server's titles instead of playing one.
+    pub list: bool,
     /// Start this server in the process and play from it instead.
     pub embedded: Option<ServeConfig>,
     /// Where the media goes.

@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::layer::{Client, Layer, Server, Tls};
+use super::layer::{Layer, Tls};
 use super::{
     CertConfig, Credentials, Environment, Error, PlayConfig, Report, ServeConfig, Verbosity,
 };
 use crate::cli;
-use crate::client::Target;
-use crate::protocol::OpenStream;
+use crate::client::{Start, Target};
+use crate::protocol::{OpenStream, Version};
 use crate::session::Offer;
 use crate::session::client::ScriptedPause;
 use crate::transport::{self, Address, Certificate, Trust};
@@ -65,9 +65,7 @@ pub fn play(
     flags: &cli::Play,
     environment: &Environment,
 ) -> Result<PlayConfig, Error> {
-    if flags.port.and(flags.server.as_ref().and_then(|server| server.port)).is_some() {
-        return Err(Error::PortTwice);
-    }
+    refuse_contradictions(flags)?;
     let layer = Layer::merged(flags.into(), global.config.as_deref(), environment)?;
     let output = output(flags);
     let report = report(global, &flags.reporting)?;
@@ -80,10 +78,11 @@ pub fn play(
             host: setting!(layer.client.host).into(),
             port: setting!(layer.client.port).get(),
         },
+        list: flags.list,
         embedded: embedded.transpose()?,
         trust: trust(&layer.tls, environment)?,
         server_name: layer.tls.server_name.clone().map(Into::into),
-        client: client_settings(&layer, &output)?,
+        client: client_settings(&layer, flags, &output)?,
         transport: transport_settings(&layer)?,
         output,
         report,
@@ -110,6 +109,39 @@ pub fn gen_cert(
     Ok(CertConfig { cert, key, names, days, force: flags.force })
 }
 
+/// What clap lets pass because it depends on the values: which version, and what is in a URL.
+fn refuse_contradictions(flags: &cli::Play) -> Result<(), Error> {
+    let server = flags.server.as_ref();
+    let port = server.and_then(|server| server.address.port);
+    let title = server.and_then(|server| server.title.as_ref());
+    let pin = server.and_then(|server| server.pin);
+    if port.is_some() && flags.port.is_some() {
+        return Err(Error::PortTwice);
+    }
+    if title.is_some() && flags.title.is_some() {
+        return Err(Error::TitleTwice);
+    }
+    if title.is_some() && flags.list {
+        return Err(Error::TitleAndList);
+    }
+    if pin.is_some() && (flags.pin.is_some() || flags.ca.is_some() || flags.insecure) {
+        return Err(Error::PinTwice);
+    }
+    let newer = [
+        (title.is_some(), "a title in the URL"),
+        (flags.title.is_some(), "--title"),
+        (flags.list, "--list"),
+        (flags.start.is_some(), "--start"),
+        (flags.rate.is_some(), "--rate"),
+    ];
+    match newer.into_iter().find(|(given, _)| *given) {
+        Some((_, what)) if flags.protocol.map(Version::from) == Some(Version::V1) => {
+            Err(Error::NotInVersion1(what))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A server, whatever it is for.
 fn serve_config(
     layer: &Layer,
@@ -133,14 +165,23 @@ fn serve_config(
         media: layer.server.media.clone(),
         generate: None,
         credentials,
-        server: server::Settings { offer, max_connections },
+        server: server::Settings {
+            offer,
+            max_connections,
+            max_rate: setting!(layer.server.max_rate).get(),
+            pacing: setting!(layer.server.pacing).into(),
+        },
         cache: setting!(layer.server.cache).get(),
         transport: transport_settings(layer)?,
         report,
     })
 }
 
-fn client_settings(layer: &Layer, output: &Target) -> Result<client::Settings, Error> {
+fn client_settings(
+    layer: &Layer,
+    flags: &cli::Play,
+    output: &Target,
+) -> Result<client::Settings, Error> {
     let pause_at = match layer.client.pause_at {
         Some(seq) => seq.get(),
         None if *output == Target::Discard => PAUSE_AT,
@@ -148,6 +189,7 @@ fn client_settings(layer: &Layer, output: &Target) -> Result<client::Settings, E
     };
     let length = setting!(layer.client.pause_for).get();
     let bitrates = setting!(layer.client.bitrates).into_vec();
+    let title = flags.server.as_ref().and_then(|server| server.title.as_ref());
     Ok(client::Settings {
         open: OpenStream {
             codec: setting!(layer.client.codec).into(),
@@ -157,6 +199,12 @@ fn client_settings(layer: &Layer, output: &Target) -> Result<client::Settings, E
         },
         script: (pause_at > 0).then_some(ScriptedPause { at: pause_at, length }),
         connect_timeout: setting!(layer.client.connect_timeout).get(),
+        versions: flags.protocol.map_or(Version::ALL.into(), |version| vec![version.into()]),
+        title: title.or(flags.title.as_ref()).cloned().map(String::from),
+        start: flags.start.map_or(Start::Byte(0), Start::from),
+        rate: setting!(layer.client.rate).into(),
+        retry_for: setting!(layer.client.retry_for).get(),
+        verify: !flags.no_verify,
     })
 }
 
@@ -217,7 +265,11 @@ fn output(flags: &cli::Play) -> Target {
     match flags.output.as_deref() {
         None => Target::Discard,
         Some(path) if path == Path::new("-") => Target::Stdout,
-        Some(path) => Target::File { path: path.to_owned(), overwrite: flags.force },
+        Some(path) => Target::File {
+            path: path.to_owned(),
+            overwrite: flags.force,
+            resume: !flags.no_continue,
+        },
     }
 }
 
@@ -230,57 +282,4 @@ fn report(global: &cli::Global, reporting: &cli::Reporting) -> Result<Report, Er
     };
     let cli::Reporting { json, progress } = *reporting;
     Ok(Report { json, progress, verbosity, color: global.color })
-}
-
-impl From<&cli::Serve> for Layer {
-    fn from(flags: &cli::Serve) -> Self {
-        Self {
-            server: Server {
-                listen: flags.listen,
-                media: flags.media.clone(),
-                bitrate: flags.bitrate,
-                chunk_size: flags.chunk_size,
-                keepalive: flags.keepalive,
-                session_timeout: flags.session_timeout,
-                ..Server::default()
-            },
-            tls: Tls { cert: flags.cert.clone(), key: flags.key.clone(), ..Tls::default() },
-            ..Self::default()
-        }
-    }
-}
-
-impl From<&cli::Play> for Layer {
-    fn from(flags: &cli::Play) -> Self {
-        let server = flags.server.as_ref();
-        Self {
-            client: Client {
-                host: server.map(|server| &server.host).or(flags.host.as_ref()).cloned(),
-                port: server.and_then(|server| server.port).or(flags.port),
-                codec: flags.codec.clone(),
-                profile: flags.profile.clone(),
-                bitrates: flags.bitrates.clone(),
-                pause_at: flags.pause_at,
-                pause_for: flags.pause_for,
-                connect_timeout: flags.connect_timeout,
-            },
-            tls: Tls {
-                ca: flags.ca.clone(),
-                pin: flags.pin,
-                insecure: flags.insecure.then_some(true),
-                server_name: flags.server_name.clone(),
-                ..Tls::default()
-            },
-            ..Self::default()
-        }
-    }
-}
-
-impl From<&cli::GenCert> for Layer {
-    fn from(flags: &cli::GenCert) -> Self {
-        Self {
-            tls: Tls { cert: flags.cert.clone(), key: flags.key.clone(), ..Tls::default() },
-            ..Self::default()
-        }
-    }
 }

@@ -4,6 +4,8 @@ use std::str::FromStr;
 use clap::CommandFactory;
 
 use super::value::*;
+use crate::client;
+use crate::transport::Fingerprint;
 
 #[test]
 fn clap_finds_no_fault_with_the_flags() {
@@ -96,6 +98,9 @@ fn lists_and_names_fit_the_wire() {
     let name = |len: usize| ("é".repeat(len / 2), format!("\"{}\"", "é".repeat(len / 2)));
     taken::<Name>(&name(254).0, &name(254).1);
     refused::<Name>(&name(256).0, &name(256).1);
+    taken::<Name>("", "\"\"");
+    refused::<Title>("", "\"\"");
+    taken::<Title>(&"x".repeat(255), &format!("\"{}\"", "x".repeat(255)));
 }
 
 #[test]
@@ -115,4 +120,154 @@ fn a_server_is_written_in_every_usual_way() {
     {
         assert!(text.parse::<Address>().is_err(), "{text:?}");
     }
+}
+
+#[test]
+fn a_start_is_a_byte_or_a_part() {
+    use client::Start::{Byte, Fraction};
+    let start = |text: &str| text.parse::<Start>().map(client::Start::from).ok();
+    for (text, place) in [
+        ("0", Byte(0)),
+        ("1048576", Byte(1 << 20)),
+        ("10MiB", Byte(10 << 20)),
+        ("1.5 MB", Byte(1_500_000)),
+        ("18446744073709551615", Byte(u64::MAX)),
+        ("0%", Fraction(0.0)),
+        ("12.5%", Fraction(0.125)),
+        ("100%", Fraction(1.0)),
+    ] {
+        assert_eq!(start(text), Some(place), "{text}");
+    }
+    for text in ["", "%", "-1", "100.1%", "-1%", "nan%", "25 percent", "10MiB%", "0x10"] {
+        assert_eq!(start(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn a_rate_is_a_word_or_bits_per_second() {
+    use client::Rate::{Auto, Bitrate, BitsPerSecond, Max};
+    for (text, toml, rate) in [
+        ("auto", "'auto'", Auto),
+        ("bitrate", "'bitrate'", Bitrate),
+        ("max", "'max'", Max),
+        ("1", "1", BitsPerSecond(1)),
+        ("500k", "'500k'", BitsPerSecond(500_000)),
+        ("2M", "'2M'", BitsPerSecond(2_000_000)),
+        ("10G", "10000000000", BitsPerSecond(10_000_000_000)),
+        ("18446744073709551615", "'18446744073709551615'", BitsPerSecond(u64::MAX)),
+    ] {
+        let (from_text, from_toml) = both::<Rate>(text, toml);
+        assert_eq!(from_text.map(client::Rate::from), Ok(rate), "{text}");
+        assert_eq!(from_toml.map(client::Rate::from), Ok(rate), "{toml}");
+    }
+    for text in ["", "0", "0k", "M", "2MiB", "2 M", "1.5M", "-1", "Auto", "18446744073709551615k"] {
+        refused::<Rate>(text, &format!("'{text}'"));
+    }
+    refused::<Rate>("1.5", "1.5");
+    refused::<Rate>("true", "true");
+}
+
+const PIN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+#[test]
+fn a_url_names_server_title_and_pin() {
+    let parts = |text: &str| {
+        let Locator { address: Address { host, port }, title, pin } =
+            text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let pin = pin.is_some_and(|pin| Ok(pin) == PIN.parse());
+        (String::from(host), port.map(|port| port.get()), title.map(String::from), pin)
+    };
+    let with_pin = |url: &str| format!("{url}?pin={PIN}");
+    let colons = ["aA"; 32].join(":");
+    for (text, host, port, title, pin) in [
+        ("media.example:1", "media.example", Some(1), None, false),
+        ("quicstream://media.example", "media.example", None, None, false),
+        ("quicstream://media.example/", "media.example", None, None, false),
+        (
+            "QuicStream://media.example:9443/film.mp4",
+            "media.example",
+            Some(9443),
+            Some("film.mp4"),
+            false,
+        ),
+        ("quicstream://192.0.2.7/a/b%20c.mp4", "192.0.2.7", None, Some("a/b c.mp4"), false),
+        ("quicstream://[2001:db8::7]:1/a", "2001:db8::7", Some(1), Some("a"), false),
+        ("quicstream://[::1]/a%2Fb", "::1", None, Some("a/b"), false),
+        ("quicstream://host/a+b", "host", None, Some("a+b"), false),
+        ("quicstream://host/My Film.mp4", "host", None, Some("My Film.mp4"), false),
+        ("quicstream://host/100%", "host", None, Some("100%"), false),
+        ("quicstream://host/a?", "host", None, Some("a"), false),
+        (&with_pin("quicstream://host"), "host", None, None, true),
+        (&with_pin("quicstream://host:2/f%C3%BCr"), "host", Some(2), Some("für"), true),
+        (&format!("quicstream://host/a?pin={colons}"), "host", None, Some("a"), true),
+    ] {
+        assert_eq!(parts(text), (host.into(), port, title.map(str::to_owned), pin), "{text}");
+    }
+}
+
+#[test]
+fn a_url_that_says_anything_else_is_refused() {
+    let long = format!("quicstream://host/{}", "x".repeat(256));
+    let twice = format!("quicstream://host/?pin={PIN}&pin={PIN}");
+    for (text, why) in [
+        ("http://host/film.mp4", "a URL begins with quicstream:// here, not http://"),
+        ("://host", "is not a URL"),
+        ("quicstream://", "is not a DNS name or an IP address"),
+        ("quicstream:///film.mp4", "is not a DNS name or an IP address"),
+        ("quicstream://:9000/film.mp4", "is not a URL: empty host"),
+        ("quicstream://a%20b/", "is not a DNS name or an IP address"),
+        ("quicstream://[::1/", "is not a URL: invalid IPv6 address"),
+        ("quicstream://host:0/", "0 is not a whole number from 1 to 65535"),
+        ("quicstream://host:65536/", "is not a URL: invalid port number"),
+        ("quicstream://host:x/", "is not a URL: invalid port number"),
+        ("quicstream://ann@host/", "no user name"),
+        ("quicstream://:secret@host/", "no user name"),
+        ("quicstream://host/a#b", "write %23"),
+        ("quicstream://host/a#", "write %23"),
+        ("quicstream://host/why?.mp4", "\".mp4\" means nothing in the URL"),
+        ("quicstream://host/a?start=1", "\"start\" means nothing in the URL, only \"pin\" does"),
+        ("quicstream://host/a?Pin=x", "\"Pin\" means nothing"),
+        ("quicstream://host/a?pin", "the URL's pin: a SHA-256 fingerprint is 64"),
+        ("quicstream://host/a?pin=abc", "the URL's pin: a SHA-256 fingerprint is 64"),
+        (&twice, "more than one pin"),
+        ("quicstream://host/%FF", "not UTF-8"),
+        (&long, "256 bytes given where 1 to 255 are taken"),
+    ] {
+        let refusal = text.parse::<Locator>().map(|_| ()).unwrap_err().to_string();
+        assert!(refusal.contains(why), "{text}: {refusal}");
+    }
+}
+
+#[test]
+fn a_url_that_is_made_is_read_back() {
+    let pin: Fingerprint = PIN.parse().unwrap();
+    let longest = "é".repeat(127);
+    let titles = [
+        None,
+        Some("film.mp4"),
+        Some("clips/a b.mp4"),
+        Some("#1? 100% + \\ & = ; ' \" ` $(x) [y] {z} | ~ : @ *!"),
+        Some("%2F%zz"),
+        Some("日本/für.mp4"),
+        Some(" edges\t\n"),
+        Some("...and/.../a..b"),
+        Some("a//b/"),
+        Some(&*longest),
+    ];
+    for title in titles {
+        for (host, port) in [("media.example", 1), ("192.0.2.7", 9000), ("2001:db8::7", 65_535)] {
+            for pin in [None, Some(&pin)] {
+                let made = url(host, port, title, pin);
+                let read: Locator = made.parse().unwrap_or_else(|error| panic!("{made}: {error}"));
+                assert_eq!(String::from(read.address.host), host, "{made}");
+                assert_eq!(read.address.port.map(|port| port.get()), Some(port), "{made}");
+                assert_eq!(read.title.map(String::from).as_deref(), title, "{made}");
+                assert_eq!(read.pin.as_ref(), pin, "{made}");
+                assert!(!made.contains(|char: char| " '\"`$&;|*!\\()<>".contains(char)), "{made}");
+            }
+        }
+    }
+    let made = url("::1", 9000, Some("a b/é.mp4"), Some(&pin));
+    assert_eq!(made, format!("quicstream://[::1]:9000/a%20b/%C3%A9.mp4?pin={PIN}"));
+    assert_eq!(url("host", 1, None, None), "quicstream://host:1/");
 }

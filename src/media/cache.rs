@@ -6,11 +6,8 @@ use bytes::Bytes;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Blocks;
 
-use super::Error;
-use super::file::{File, Identity};
-
-/// Bytes that are read from a file at a time, at multiples of this.
-const BLOCK: u64 = 1024 * 1024;
+use super::file::{BLOCK, File, Identity};
+use super::{Error, blocking};
 
 /// A block of a file in one of its states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,15 +66,8 @@ impl Cache {
 
     async fn block(&self, file: &Arc<File>, block: u64) -> Result<Bytes, Error> {
         let key = Key { file: file.identity(), block };
-        let load = async {
-            let file = file.clone();
-            let offset = block * BLOCK;
-            let length = file.len().saturating_sub(offset).min(BLOCK) as usize;
-            let read = move || file.read_block(offset, length);
-            tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| {
-                std::panic::resume_unwind(panic.into_panic());
-            })
-        };
+        let file = file.clone();
+        let load = blocking(move || file.read_block(block));
         self.blocks.get_or_insert_async(&key, load).await
     }
 }

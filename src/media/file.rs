@@ -1,13 +1,24 @@
 //! A media file and the proof that it is still the same.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use tokio::sync::SetOnce;
+use tracing::debug;
 
-use super::Error;
+use super::{Digest, Error};
+
+/// Bytes that are read from a file at a time, at multiples of this.
+pub(super) const BLOCK: u64 = 1024 * 1024;
+
+/// How to open what might turn out not to be a regular file: the open of a FIFO does not wait for
+/// somebody to write to it, and a terminal does not become the server's own.
+pub(super) const OPEN_FLAGS: i32 = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits() as i32;
 
 /// What tells one state of one file from any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,8 +29,8 @@ pub(super) struct Identity {
     modified: (i64, i64),
 }
 
-impl From<&fs::Metadata> for Identity {
-    fn from(metadata: &fs::Metadata) -> Self {
+impl From<&Metadata> for Identity {
+    fn from(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -29,24 +40,32 @@ impl From<&fs::Metadata> for Identity {
     }
 }
 
-/// An open regular file. All its methods block.
+impl Identity {
+    /// What a client may know of it: hashed, because inodes and times are nobody else's business,
+    /// and without the device, whose number may be another after a restart of the machine.
+    pub(super) fn validator(self) -> Bytes {
+        let Self { device: _, inode, size, modified: (seconds, nanoseconds) } = self;
+        let mut hasher = blake3::Hasher::new();
+        for number in [inode, size, seconds.cast_unsigned(), nanoseconds.cast_unsigned()] {
+            hasher.update(&number.to_be_bytes());
+        }
+        Bytes::copy_from_slice(hasher.finalize().as_bytes())
+    }
+}
+
+/// An open regular file. Those of its methods that read block.
 #[derive(Debug)]
 pub(super) struct File {
     file: fs::File,
     path: PathBuf,
     identity: Identity,
+    digest: SetOnce<Option<Digest>>,
 }
 
 impl File {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let io_error = |source| Error::Io { path: path.to_owned(), source };
-        let metadata = fs::metadata(path).map_err(io_error)?;
-        if !metadata.is_file() {
-            return Err(Error::NotAFile(path.to_owned()));
-        }
-        let file = fs::File::open(path).map_err(io_error)?;
-        let identity = Identity::from(&file.metadata().map_err(io_error)?);
-        Ok(Self { file, path: path.to_owned(), identity })
+    /// `file` as `metadata` describes it; `path` is for messages.
+    pub(super) fn new(file: fs::File, metadata: &Metadata, path: PathBuf) -> Self {
+        Self { file, path, identity: metadata.into(), digest: SetOnce::new() }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -57,22 +76,55 @@ impl File {
         self.identity
     }
 
-    /// Exactly `length` bytes at `offset`, of the file as it was opened. Identity is looked at
-    /// after the read: a change during it is caught, too.
-    pub(super) fn read_block(&self, offset: u64, length: usize) -> Result<Bytes, Error> {
-        let mut block = vec![0; length];
-        let read = self.file.read_exact_at(&mut block, offset);
+    /// The `block`th [`BLOCK`] of the file as it was opened; the last may be shorter, what follows
+    /// it is empty. Identity is looked at after the read: a change during it is caught, too.
+    pub(super) fn read_block(&self, block: u64) -> Result<Bytes, Error> {
+        let offset = block.saturating_mul(BLOCK);
+        let mut bytes = vec![0; self.len().saturating_sub(offset).min(BLOCK) as usize];
+        let read = self.file.read_exact_at(&mut bytes, offset);
         let io_error = |source| Error::Io { path: self.path.clone(), source };
         let metadata = self.file.metadata().map_err(io_error)?;
         if Identity::from(&metadata) != self.identity {
             return Err(Error::Changed(self.path.clone()));
         }
         match read {
-            Ok(()) => Ok(block.into()),
+            Ok(()) => Ok(bytes.into()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(Error::Changed(self.path.clone()))
             }
             Err(error) => Err(io_error(error)),
+        }
+    }
+
+    /// Lets everybody know the digest, or that there will be none. Only the first word counts.
+    pub(super) fn publish_digest(&self, digest: Option<Digest>) {
+        let _ = self.digest.set(digest);
+    }
+
+    /// Whether there will be no digest.
+    pub(super) fn is_without_digest(&self) -> bool {
+        self.digest.get().is_some_and(Option::is_none)
+    }
+
+    /// The digest, if it is known now.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        self.digest.get().copied().flatten()
+    }
+
+    /// The digest, as soon as it is known; `None` once it is known that there will be none.
+    pub(super) async fn digested(&self) -> Option<Digest> {
+        *self.digest.wait().await
+    }
+}
+
+/// The error for a title that cannot be opened. What is wrong with it is the operator's to know:
+/// a peer is told only of troubles that are the server's own and pass.
+pub(super) fn refusal(path: PathBuf, source: io::Error) -> Error {
+    match Errno::from_io_error(&source) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO) => Error::Io { path, source },
+        _ => {
+            debug!(?path, %source, "cannot be opened");
+            Error::NoSuchTitle
         }
     }
 }

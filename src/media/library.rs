@@ -1,139 +1,154 @@
-//! From what the operator named to what a session streams.
+//! From the title that a client asks for to what a session streams.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use quick_cache::sync::Cache as Bounded;
+use tokio::sync::Mutex;
 
-use super::file::File;
-use super::{Cache, Error, Media, SAMPLE, Source};
+use super::digest::Digester;
+use super::file::{File, Identity};
+use super::root::Root;
+use super::{Cache, Entry, Error, Found, Media, Source, blocking};
 
-/// The media of a server. Nothing is opened before a session asks, so what is on the disk then
-/// is what it gets.
-#[derive(Debug, Clone)]
+/// For how long a catalogue that is still in use is good for others, too.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Files that are known to be open, and so are opened only once. Past that some may be open
+/// twice, which costs a descriptor and nothing else.
+const OPEN: usize = 4096;
+
+/// The media of a server: one file, the compiled-in sample, or every file beneath a directory.
+///
+/// Nothing is opened before a session asks, and nothing is indexed: what is on the disk then is
+/// what it gets. A title is a path relative to the directory, with `/` between its parts; the
+/// title of a single file is its name. What is hidden (a part begins with a dot), leads out of the
+/// directory or is no regular file is not a title, nor is what the server may not read.
+///
+/// A directory whose name ends in `.renditions` is one title, with that ending, in several
+/// bitrates: its files are named `<bitrate>.<extension>`, in bit/s.
+#[derive(Debug)]
 pub struct Library {
     root: Root,
     cache: Arc<Cache>,
-}
-
-#[derive(Debug, Clone)]
-enum Root {
-    Sample,
-    Path(PathBuf),
+    open: Bounded<Identity, Weak<File>>,
+    digester: Digester,
+    catalogue: Arc<Mutex<Option<Listing>>>,
 }
 
 impl Library {
-    /// A library of one file or of a directory; of the compiled-in sample where `path` is
-    /// `None`. `cache` is the most that is kept in memory, in bytes.
+    /// A library of what is at `path`: a file or a directory; of the compiled-in sample where
+    /// that is `None`. `cache` is the most that is kept of files in memory, in bytes.
+    ///
+    /// A directory is opened once and not read: it may be of any size, and empty for now.
     ///
     /// # Errors
     /// There is nothing to stream at `path` now.
     pub fn new(path: Option<&Path>, cache: u64) -> Result<Self, Error> {
-        let root = path.map_or(Root::Sample, |path| Root::Path(path.to_owned()));
-        let library = Self { root, cache: Arc::new(Cache::new(cache)) };
-        library.open_blocking()?;
-        Ok(library)
+        Ok(Self {
+            root: Root::at(path)?,
+            cache: Arc::new(Cache::new(cache)),
+            open: Bounded::new(OPEN),
+            digester: Digester::new(),
+            catalogue: Arc::default(),
+        })
     }
 
-    /// What a client that names no title gets now: the file, or the alphabetically first media
-    /// file of the directory. `None` is the sample.
+    /// What people call it: its path, or "the sample clip".
+    pub fn name(&self) -> String {
+        self.root.name()
+    }
+
+    /// The title, unless this is a directory and may have any number.
+    pub fn only_title(&self) -> Option<String> {
+        self.root.only_title().map(str::to_owned)
+    }
+
+    /// Opens a title, or the only one there is. Of one in several bitrates, it opens the highest
+    /// that is not over `bitrate` (in bit/s), or else the lowest.
     ///
     /// # Errors
-    /// The path cannot be read or holds no media.
-    pub fn first(&self) -> Result<Option<PathBuf>, Error> {
-        let Root::Path(path) = &self.root else { return Ok(None) };
-        let io_error = |source| Error::Io { path: path.clone(), source };
-        if !fs::metadata(path).map_err(io_error)?.is_dir() {
-            return Ok(Some(path.clone()));
+    /// [`Error::NoSuchTitle`], whatever the reason; [`Error::TitleNeeded`] or [`Error::NoMedia`]
+    /// where none is named; [`Error::Io`] where the server is in trouble.
+    pub async fn open(self: &Arc<Self>, title: Option<&str>, bitrate: u32) -> Result<Media, Error> {
+        let title = title.map(str::to_owned);
+        self.open_with(move |root| match title {
+            Some(title) => root.open(&title, bitrate),
+            None => root.open_only(bitrate),
+        })
+        .await
+    }
+
+    /// Opens what a client of version 1 gets, which cannot name a title: the only one, or of a
+    /// directory the first by name that is audio or video, without what is in subdirectories.
+    ///
+    /// # Errors
+    /// As [`Library::open`] has them.
+    pub async fn open_first(self: &Arc<Self>, bitrate: u32) -> Result<Media, Error> {
+        self.open_with(move |root| root.open_first(bitrate)).await
+    }
+
+    /// All that can be opened now, sorted by title. Costs an open for each title; COST.
+    ///
+    /// There is one walk at a time, and who asks while another's catalogue is fresh and still in
+    /// use gets the same: many that ask at once multiply neither the work nor the memory.
+    ///
+    /// # Errors
+    /// The directory cannot be read to its end.
+    pub async fn catalogue(self: &Arc<Self>) -> Result<Arc<[Entry]>, Error> {
+        let mut latest = self.catalogue.clone().lock_owned().await;
+        if let Some(entries) = latest.as_ref().and_then(Listing::shared) {
+            return Ok(entries);
         }
-        first_media_file(path).map_err(io_error)?.map(Some).ok_or(Error::NoMedia(path.clone()))
-    }
-
-    /// Opens what [`Library::first`] says.
-    ///
-    /// # Errors
-    /// It cannot be found or opened.
-    pub async fn open(self: &Arc<Self>) -> Result<Media, Error> {
         let library = self.clone();
-        tokio::task::spawn_blocking(move || library.open_blocking())
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        // The lock goes with the walk: who stops waiting for one does not make room for the next.
+        blocking(move || {
+            let entries: Arc<[Entry]> = library.root.catalogue()?.into();
+            *latest = Some(Listing { made: Instant::now(), entries: Arc::downgrade(&entries) });
+            Ok(entries)
+        })
+        .await
     }
 
-    fn open_blocking(&self) -> Result<Media, Error> {
-        let source = match self.first()? {
-            None => Source::Memory(Bytes::from_static(SAMPLE)),
-            Some(path) => Source::File(Arc::new(File::open(&path)?)),
-        };
-        Ok(Media { source, cache: self.cache.clone() })
+    async fn open_with(
+        self: &Arc<Self>,
+        open: impl FnOnce(&Root) -> Result<Found, Error> + Send + 'static,
+    ) -> Result<Media, Error> {
+        let library = self.clone();
+        blocking(move || open(&library.root).map(|found| library.media(found))).await
     }
-}
 
-/// The first by name of the regular files in `directory` that are audio or video by their
-/// extension. Hidden files are not shown to anybody.
-fn first_media_file(directory: &Path) -> io::Result<Option<PathBuf>> {
-    let mut first: Option<PathBuf> = None;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let path = entry.path();
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let earlier = first.as_ref().is_none_or(|first| path < *first);
-        if !hidden && earlier && is_media(&path) && fs::metadata(&path).is_ok_and(|m| m.is_file()) {
-            first = Some(path);
+    fn media(&self, mut found: Found) -> Media {
+        if let Source::File(file) = &mut found.source {
+            *file = self.share(file);
         }
+        Media { found, cache: self.cache.clone() }
     }
-    Ok(first)
-}
 
-fn is_media(path: &Path) -> bool {
-    let kind = mime_guess::from_path(path).first_or_octet_stream();
-    matches!(kind.type_(), mime_guess::mime::AUDIO | mime_guess::mime::VIDEO)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_gives_its_first_media_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let library = || Library::new(Some(dir.path()), 0);
-        assert!(matches!(library(), Err(Error::NoMedia(_))));
-        for name in ["a.txt", ".hidden.mp4", "c.mp4", "b.webm"] {
-            fs::write(dir.path().join(name), name).unwrap();
+    /// The file that is open already, if it is in the same state, so that all sessions share one
+    /// descriptor and one digest. Where that has none, a new one is another try.
+    fn share(&self, file: &Arc<File>) -> Arc<File> {
+        let identity = file.identity();
+        let open = self.open.get(&identity).and_then(|open| open.upgrade());
+        if let Some(open) = open.filter(|open| !open.is_without_digest()) {
+            return open;
         }
-        fs::create_dir(dir.path().join("a.mp4")).unwrap();
-        assert_eq!(library().unwrap().first().unwrap(), Some(dir.path().join("b.webm")));
+        self.open.insert(identity, Arc::downgrade(file));
+        self.digester.request(file);
+        file.clone()
     }
+}
 
-    #[test]
-    fn what_is_missing_or_no_file_is_an_error_at_the_start() {
-        let missing = Library::new(Some(Path::new("/nowhere/at/all.mp4")), 0);
-        assert!(matches!(missing, Err(Error::Io { .. })));
-        let device = Library::new(Some(Path::new("/dev/null")), 0);
-        assert!(matches!(device, Err(Error::NotAFile(_))));
-    }
+/// A catalogue that somebody may still have.
+#[derive(Debug)]
+struct Listing {
+    made: Instant,
+    entries: Weak<[Entry]>,
+}
 
-    #[tokio::test]
-    async fn a_file_that_changes_is_never_read_as_a_mixture() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("clip.mp4");
-        fs::write(&path, vec![1; 3 << 20]).unwrap();
-        let library = Arc::new(Library::new(Some(&path), 0).unwrap());
-        let media = library.open().await.unwrap();
-        assert_eq!(media.read(5, 10).await.unwrap(), vec![1; 10]);
-        assert_eq!(media.read((1 << 20) - 3, 10).await.unwrap().len(), 3, "to the block's end");
-        assert!(media.read(3 << 20, 10).await.unwrap().is_empty(), "the end");
-
-        fs::write(&path, vec![2; 3 << 20]).unwrap();
-        assert_eq!(media.read(5, 10).await.unwrap(), vec![1; 10], "read before the change");
-        assert!(matches!(media.read(2 << 20, 10).await, Err(Error::Changed(_))));
-        let media = library.open().await.unwrap();
-        assert_eq!(media.read(5, 10).await.unwrap(), vec![2; 10]);
-
-        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
-        assert!(matches!(media.read(2 << 20, 10).await, Err(Error::Changed(_))));
+impl Listing {
+    fn shared(&self) -> Option<Arc<[Entry]>> {
+        self.entries.upgrade().filter(|_| self.made.elapsed() < FRESH)
     }
 }

@@ -2,9 +2,15 @@
 //! without making the endpoint's thread wait.
 
 mod cache;
+mod digest;
+mod directory;
 mod file;
 mod generate;
 mod library;
+mod root;
+#[cfg(test)]
+mod tests;
+mod title;
 
 use std::io;
 use std::path::PathBuf;
@@ -20,6 +26,9 @@ pub use library::Library;
 /// The clip that is served where no other media is named.
 pub const SAMPLE: &[u8] = include_bytes!("../../assets/sample.mp4");
 
+/// The BLAKE3-256 of all bytes of some media.
+pub type Digest = [u8; 32];
+
 /// Media cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -32,41 +41,137 @@ pub enum Error {
         source: io::Error,
     },
     /// Neither a regular file nor a directory.
-    #[error("{} is neither a regular file nor a directory", .0.display())]
+    #[error("{} is neither a regular file nor a directory: name one of these", .0.display())]
     NotAFile(PathBuf),
     /// A directory without media.
-    #[error("there is no media file in {}", .0.display())]
+    #[error("there is no media file in {}: put one there, it is found at once", .0.display())]
     NoMedia(PathBuf),
+    /// Nothing of this name can be opened. Nobody learns whether it exists.
+    #[error("there is no such title: ask for one that is in the list of titles")]
+    NoSuchTitle,
+    /// No title was named, and there is more than one.
+    #[error("there is more than one title: name one of them")]
+    TitleNeeded,
     /// The file is not the one that was opened any more.
-    #[error("{} changed while it was streamed", .0.display())]
+    #[error("{} changed while it was streamed: open it again", .0.display())]
     Changed(PathBuf),
+}
+
+/// A title in the catalogue of a [`Library`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What to ask for.
+    pub title: String,
+    /// Bytes in all.
+    pub size: u64,
+    /// The IANA media type.
+    pub media_type: &'static str,
+    /// Bit/s, of a title that comes in several bitrates: the highest, whose size and type these
+    /// are.
+    pub bitrate: Option<u32>,
+}
+
+impl From<Found> for Entry {
+    fn from(found: Found) -> Self {
+        let size = found.source.len();
+        let Found { title, media_type, bitrate, source: _ } = found;
+        Self { title, size, media_type, bitrate }
+    }
+}
+
+/// A title that was found and opened.
+#[derive(Debug, Clone)]
+struct Found {
+    title: String,
+    media_type: &'static str,
+    bitrate: Option<u32>,
+    source: Source,
+}
+
+impl Found {
+    /// A file that is called `name`, which says its type.
+    fn file(title: &str, name: &str, bitrate: Option<u32>, file: File) -> Self {
+        Self {
+            title: title.to_owned(),
+            media_type: title::media_type(name),
+            bitrate,
+            source: Source::File(Arc::new(file)),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Memory(Bytes, Digest),
+    File(Arc<File>),
+}
+
+impl Source {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Memory(bytes, _) => bytes.len() as u64,
+            Self::File(file) => file.len(),
+        }
+    }
 }
 
 /// Opened media: its bytes do not change, or reading it fails.
 #[derive(Debug, Clone)]
 pub struct Media {
-    source: Source,
+    found: Found,
     cache: Arc<Cache>,
 }
 
-#[derive(Debug, Clone)]
-enum Source {
-    Memory(Bytes),
-    File(Arc<File>),
-}
-
 impl Media {
+    /// What it is called in its [`Library`].
+    pub fn title(&self) -> &str {
+        &self.found.title
+    }
+
+    /// Its IANA media type, as its extension has it.
+    pub fn media_type(&self) -> &'static str {
+        self.found.media_type
+    }
+
+    /// The bitrate that was chosen, in bit/s, of a title that comes in several.
+    pub fn bitrate(&self) -> Option<u32> {
+        self.found.bitrate
+    }
+
     /// Bytes in all.
     pub fn len(&self) -> u64 {
-        match &self.source {
-            Source::Memory(bytes) => bytes.len() as u64,
-            Source::File(file) => file.len(),
-        }
+        self.found.source.len()
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// 32 bytes that change when the file's size, modification time or inode does, and are the
+    /// same after a restart.
+    pub fn validator(&self) -> Bytes {
+        match &self.found.source {
+            Source::Memory(_, digest) => Bytes::copy_from_slice(digest),
+            Source::File(file) => file.identity().validator(),
+        }
+    }
+
+    /// The digest of all its bytes, if it is known now.
+    pub fn digest(&self) -> Option<Digest> {
+        match &self.found.source {
+            Source::Memory(_, digest) => Some(*digest),
+            Source::File(file) => file.digest(),
+        }
+    }
+
+    /// The digest of all its bytes, as soon as it is known. `None` if it will not be: the file
+    /// changed or cannot be read, too many others wait for theirs, or the [`Library`] is gone.
+    pub async fn digested(&self) -> Option<Digest> {
+        match &self.found.source {
+            Source::Memory(_, digest) => Some(*digest),
+            Source::File(file) => file.digested().await,
+        }
     }
 
     /// At least one byte and at most `max` from `offset` on, without a copy; fewer than `max`
@@ -75,8 +180,8 @@ impl Media {
     /// # Errors
     /// The file cannot be read, or is not what it was.
     pub async fn read(&self, offset: u64, max: usize) -> Result<Bytes, Error> {
-        match &self.source {
-            Source::Memory(bytes) => {
+        match &self.found.source {
+            Source::Memory(bytes, _) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 Ok(bytes.slice(start..bytes.len().min(start.saturating_add(max))))
             }
@@ -86,8 +191,15 @@ impl Media {
 
     /// Starts loading what comes after `offset`, so that a later [`Media::read`] need not wait.
     pub fn read_ahead(&self, offset: u64) {
-        if let Source::File(file) = &self.source {
+        if let Source::File(file) = &self.found.source {
             self.cache.read_ahead(file, offset);
         }
     }
+}
+
+/// Runs `work` on the blocking pool, where it may wait for a disk. A panic goes on in the caller.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

@@ -29,10 +29,12 @@ impl Role {
     /// Whether PDUs of this kind are sent to this end.
     const fn receives(self, kind: Kind) -> bool {
         match kind {
-            Kind::OpenStream | Kind::PauseStream | Kind::ResumeStream => {
+            Kind::OpenStream | Kind::PauseStream | Kind::ResumeStream | Kind::List => {
                 matches!(self, Self::Server)
             }
-            Kind::OpenAck | Kind::OpenNack | Kind::StreamChunk => matches!(self, Self::Client),
+            Kind::OpenAck | Kind::OpenNack | Kind::StreamChunk | Kind::ListReply => {
+                matches!(self, Self::Client)
+            }
             Kind::CloseStream | Kind::Heartbeat => true,
         }
     }
@@ -74,7 +76,7 @@ impl fmt::Display for Frame {
 #[derive(Debug)]
 enum Expect {
     Header,
-    Body { kind: Kind, session_id: u32, left: usize },
+    Body { kind: Kind, flags: u8, session_id: u32, left: usize },
     Skip { left: usize },
 }
 
@@ -131,7 +133,7 @@ impl Decoder {
                         return Ok(Some(Frame::Skipped { kind: header.kind }));
                     }
                 }
-                Expect::Body { kind, session_id, left } => {
+                Expect::Body { kind, flags, session_id, left } => {
                     let count = input.len().min(*left);
                     if count > 0 {
                         self.body.push(input.split_to(count));
@@ -140,10 +142,11 @@ impl Decoder {
                     if *left > 0 {
                         return Ok(None);
                     }
-                    let (kind, session_id) = (*kind, *session_id);
+                    let (kind, flags, session_id) = (*kind, *flags, *session_id);
                     self.expect = Expect::Header;
                     self.body.seal();
-                    return Ok(Some(match Pdu::decode(kind, std::mem::take(&mut self.body)) {
+                    let body = std::mem::take(&mut self.body);
+                    return Ok(Some(match Pdu::decode(self.version, kind, flags, body) {
                         Ok(pdu) => Frame::Pdu { session_id, pdu },
                         Err(error) => Frame::Malformed(error),
                     }));
@@ -163,9 +166,10 @@ impl Decoder {
 
     /// What follows a header, once its length is known to be in bounds.
     fn expect_body(&self, header: Header) -> Result<Expect, Error> {
-        let kind = Kind::from_byte(header.kind).filter(|kind| self.role.receives(*kind));
+        let kind = Kind::from_byte(header.kind)
+            .filter(|kind| self.role.receives(*kind) && kind.since() <= self.version);
         let limit = match kind {
-            Some(Kind::StreamChunk) | None => MAX_BODY,
+            Some(Kind::StreamChunk | Kind::ListReply) | None => MAX_BODY,
             Some(_) => MAX_CONTROL_BODY,
         };
         if header.body_length > limit {
@@ -177,7 +181,10 @@ impl Decoder {
         }
         let left = header.body_length as usize;
         Ok(match kind {
-            Some(kind) => Expect::Body { kind, session_id: header.session_id, left },
+            Some(kind) => {
+                let Header { flags, session_id, .. } = header;
+                Expect::Body { kind, flags, session_id, left }
+            }
             None => Expect::Skip { left },
         })
     }

@@ -40,6 +40,14 @@ pub enum Error {
         /// The seq that was due.
         want: u32,
     },
+    /// A PDU belongs to another session than the one on this stream.
+    #[error("a PDU of session {got} on the stream of session {want}")]
+    SessionId {
+        /// The session id that came.
+        got: u32,
+        /// The one that was assigned.
+        want: u32,
+    },
     /// A payload is larger than OPEN_ACK allowed.
     #[error("a chunk of {got} bytes where OPEN_ACK allowed {limit}")]
     ChunkTooLarge {

@@ -10,16 +10,19 @@ pub const HEADER_LEN: usize = 12;
 pub enum Version {
     /// The origin's protocol, byte for byte.
     V1,
+    /// Everything of version 1, and options, strict session ids, reasons and a catalogue.
+    V2,
 }
 
 impl Version {
     /// Every version this crate speaks, newest first: the order in which a client offers them.
-    pub const ALL: [Self; 1] = [Self::V1];
+    pub const ALL: [Self; 2] = [Self::V2, Self::V1];
 
     /// The ALPN identifier that selects this version.
     pub const fn alpn(self) -> &'static str {
         match self {
             Self::V1 => "quic-stream-proto",
+            Self::V2 => "quicstream/2",
         }
     }
 
@@ -32,6 +35,7 @@ impl Version {
     pub const fn number(self) -> u8 {
         match self {
             Self::V1 => 1,
+            Self::V2 => 2,
         }
     }
 }
@@ -56,10 +60,14 @@ pub enum Kind {
     CloseStream = 7,
     /// HEARTBEAT, both ways.
     Heartbeat = 8,
+    /// LIST, client to server, since version 2.
+    List = 9,
+    /// LIST_REPLY, server to client, since version 2.
+    ListReply = 10,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::OpenStream,
         Self::OpenAck,
         Self::OpenNack,
@@ -68,11 +76,21 @@ impl Kind {
         Self::ResumeStream,
         Self::CloseStream,
         Self::Heartbeat,
+        Self::List,
+        Self::ListReply,
     ];
 
-    /// The kind that a type byte stands for, if it is known.
+    /// The kind that a type byte stands for, if it is known to any version.
     pub fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    /// The first version that knows it.
+    pub const fn since(self) -> Version {
+        match self {
+            Self::List | Self::ListReply => Version::V2,
+            _ => Version::V1,
+        }
     }
 
     /// The name in the protocol's own spelling.
@@ -86,15 +104,22 @@ impl Kind {
             Self::ResumeStream => "RESUME_STREAM",
             Self::CloseStream => "CLOSE_STREAM",
             Self::Heartbeat => "HEARTBEAT",
+            Self::List => "LIST",
+            Self::ListReply => "LIST_REPLY",
         }
     }
 }
 
-/// A decoded header. Flags and the reserved byte are sent 0 and ignored in version 1.
+/// The one flag there is: HEARTBEAT is an echo, or more LIST_REPLY follow.
+pub(super) const FLAG: u8 = 1;
+
+/// A decoded header. The reserved byte is sent 0 and ignored, and so are flags in version 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// The type byte as it came; it may be one that nobody knows.
     pub kind: u8,
+    /// Bit 0 means what the PDU says; the others are ignored.
+    pub flags: u8,
     /// The session this PDU says it belongs to.
     pub session_id: u32,
     /// Bytes of body that follow.
@@ -106,7 +131,7 @@ impl Header {
     pub fn encode(self, version: Version) -> [u8; HEADER_LEN] {
         let [s0, s1, s2, s3] = self.session_id.to_be_bytes();
         let [b0, b1, b2, b3] = self.body_length.to_be_bytes();
-        [version.number(), self.kind, 0, 0, s0, s1, s2, s3, b0, b1, b2, b3]
+        [version.number(), self.kind, self.flags, 0, s0, s1, s2, s3, b0, b1, b2, b3]
     }
 
     /// Reads a header.
@@ -114,12 +139,13 @@ impl Header {
     /// # Errors
     /// [`Error::Version`] if the version byte is not that of the connection.
     pub fn decode(bytes: [u8; HEADER_LEN], version: Version) -> Result<Self, Error> {
-        let [number, kind, _flags, _reserved, s0, s1, s2, s3, b0, b1, b2, b3] = bytes;
+        let [number, kind, flags, _reserved, s0, s1, s2, s3, b0, b1, b2, b3] = bytes;
         if number != version.number() {
             return Err(Error::Version { got: number, want: version.number() });
         }
         Ok(Self {
             kind,
+            flags: if version == Version::V1 { 0 } else { flags },
             session_id: u32::from_be_bytes([s0, s1, s2, s3]),
             body_length: u32::from_be_bytes([b0, b1, b2, b3]),
         })

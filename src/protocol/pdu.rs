@@ -4,7 +4,8 @@ use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 
-use super::{Error, HEADER_LEN, Header, Kind, Payload, Version};
+use super::header::FLAG;
+use super::{Error, HEADER_LEN, Header, Kind, Options, Payload, Version};
 
 /// Bytes of a STREAM_CHUNK body before the payload: seq and payload_length.
 pub const CHUNK_PREFIX_LEN: usize = 8;
@@ -22,22 +23,97 @@ pub enum NackCode {
     /// Multicast delivery was asked for.
     #[error("multicast unsupported")]
     MulticastUnsupported = 3,
+    /// The server has no such title.
+    #[error("no such title")]
+    NoSuchTitle = 4,
+    /// The client may not have it.
+    #[error("not authorised")]
+    NotAuthorised = 5,
+    /// The validator no longer matches.
+    #[error("the media has changed")]
+    MediaChanged = 6,
+    /// A limit is reached.
+    #[error("busy")]
+    Busy = 7,
+    /// The start offset is past the end of the media.
+    #[error("the start is past the end of the media")]
+    PastTheEnd = 8,
     /// Malformed body, or an OPEN_STREAM out of order.
     #[error("protocol violation")]
     ProtocolViolation = 99,
 }
 
 impl NackCode {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 9] = [
         Self::UnsupportedCodec,
         Self::UnsupportedEncryption,
         Self::MulticastUnsupported,
+        Self::NoSuchTitle,
+        Self::NotAuthorised,
+        Self::MediaChanged,
+        Self::Busy,
+        Self::PastTheEnd,
         Self::ProtocolViolation,
     ];
+
+    /// The code for a peer of this version: version 1 gets 99 for what it has no code for.
+    pub fn to_wire(self, version: Version) -> u16 {
+        match self {
+            Self::NoSuchTitle
+            | Self::NotAuthorised
+            | Self::MediaChanged
+            | Self::Busy
+            | Self::PastTheEnd
+                if version == Version::V1 =>
+            {
+                Self::ProtocolViolation as u16
+            }
+            code => code as u16,
+        }
+    }
 
     /// The cause that a code from the wire stands for, if it is known.
     pub fn from_wire(code: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|known| *known as u16 == code)
+    }
+}
+
+/// Why a session is closed. Version 1 does not say, which reads as [`CloseReason::COMPLETE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CloseReason(pub u16);
+
+impl CloseReason {
+    /// The media ended and every byte of it was sent.
+    pub const COMPLETE: Self = Self(0);
+    /// The client is done.
+    pub const CLIENT: Self = Self(1);
+    /// The server is shutting down; come back and resume.
+    pub const SHUTDOWN: Self = Self(2);
+    /// No PDU came for the session timeout.
+    pub const TIMEOUT: Self = Self(3);
+    /// The media became unreadable or changed.
+    pub const MEDIA: Self = Self(4);
+    /// A live viewer fell too far behind.
+    pub const BEHIND: Self = Self(5);
+    /// A limit of the server.
+    pub const LIMIT: Self = Self(6);
+    /// The peer broke the protocol.
+    pub const VIOLATION: Self = Self(99);
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Self::COMPLETE => "complete",
+            Self::CLIENT => "the client is done",
+            Self::SHUTDOWN => "the server is shutting down",
+            Self::TIMEOUT => "session timeout",
+            Self::MEDIA => "the media became unreadable or changed",
+            Self::BEHIND => "too far behind a live stream",
+            Self::LIMIT => "a limit of the server",
+            Self::VIOLATION => "protocol violation",
+            Self(code) => return write!(f, "reason {code}"),
+        })
     }
 }
 
@@ -89,6 +165,7 @@ impl Chunk {
     ) -> [u8; HEADER_LEN + CHUNK_PREFIX_LEN] {
         let header = Header {
             kind: Kind::StreamChunk as u8,
+            flags: 0,
             session_id,
             body_length: length.saturating_add(CHUNK_PREFIX_LEN as u32),
         };
@@ -101,15 +178,15 @@ impl Chunk {
     }
 }
 
-/// One PDU.
+/// One PDU. Version 1 has no options: they are not written, and read as none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pdu {
     /// The client asks for a session.
-    OpenStream(OpenStream),
+    OpenStream(OpenStream, Options),
     /// The server grants it.
-    OpenAck(OpenAck),
+    OpenAck(OpenAck, Options),
     /// The server refuses it, with a code (see [`NackCode`]).
-    OpenNack(u16),
+    OpenNack(u16, Options),
     /// Media.
     Chunk(Chunk),
     /// The client asks the server to stop making chunks.
@@ -117,23 +194,39 @@ pub enum Pdu {
     /// The client asks it to go on.
     Resume,
     /// The session is over.
-    Close,
-    /// A sign of life, with the sender's clock in ms since the Unix epoch.
-    Heartbeat(u64),
+    Close(CloseReason, Options),
+    /// A sign of life.
+    Heartbeat {
+        /// The clock of whoever sent it first, ms since the Unix epoch.
+        timestamp: u64,
+        /// It is sent back with the timestamp it came with, since version 2.
+        echo: bool,
+    },
+    /// The client asks for the catalogue.
+    List(Options),
+    /// A part of it.
+    ListReply {
+        /// One set of options a title.
+        entries: Vec<Options>,
+        /// More LIST_REPLY follow.
+        more: bool,
+    },
 }
 
 impl Pdu {
     /// The type of this PDU.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::OpenStream(_) => Kind::OpenStream,
-            Self::OpenAck(_) => Kind::OpenAck,
-            Self::OpenNack(_) => Kind::OpenNack,
+            Self::OpenStream(..) => Kind::OpenStream,
+            Self::OpenAck(..) => Kind::OpenAck,
+            Self::OpenNack(..) => Kind::OpenNack,
             Self::Chunk(_) => Kind::StreamChunk,
             Self::Pause => Kind::PauseStream,
             Self::Resume => Kind::ResumeStream,
-            Self::Close => Kind::CloseStream,
-            Self::Heartbeat(_) => Kind::Heartbeat,
+            Self::Close(..) => Kind::CloseStream,
+            Self::Heartbeat { .. } => Kind::Heartbeat,
+            Self::List(_) => Kind::List,
+            Self::ListReply { .. } => Kind::ListReply,
         }
     }
 
@@ -142,8 +235,13 @@ impl Pdu {
     /// A text over 65,535 bytes and bitrates past the 255th do not fit the wire and are cut.
     pub fn encode(&self, version: Version, session_id: u32) -> Bytes {
         let mut body = BytesMut::new();
+        let mut flags = 0;
+        let put_options = |options: &Options, body: &mut BytesMut| match version {
+            Version::V1 => {}
+            Version::V2 => options.encode(body),
+        };
         match self {
-            Self::OpenStream(open) => {
+            Self::OpenStream(open, options) => {
                 put_text(&mut body, &open.codec);
                 put_text(&mut body, &open.profile);
                 let count = u8::try_from(open.bitrates.len()).unwrap_or(u8::MAX);
@@ -151,23 +249,53 @@ impl Pdu {
                 open.bitrates.iter().take(count.into()).for_each(|rate| body.put_u32(*rate));
                 body.put_u8(open.encryption);
                 body.put_u8(open.delivery);
+                put_options(options, &mut body);
             }
-            Self::OpenAck(ack) => {
+            Self::OpenAck(ack, options) => {
                 body.put_u32(ack.bitrate);
                 body.put_u32(ack.max_chunk_size);
                 body.put_u32(ack.keepalive);
                 body.put_u32(ack.session_timeout);
+                put_options(options, &mut body);
             }
-            Self::OpenNack(code) => body.put_u16(*code),
+            Self::OpenNack(code, options) => {
+                body.put_u16(*code);
+                put_options(options, &mut body);
+            }
             Self::Chunk(chunk) => {
                 body.put_u32(chunk.seq);
                 body.put_u32(chunk.payload.len() as u32);
                 chunk.payload.pieces().iter().for_each(|piece| body.put_slice(piece));
             }
-            Self::Pause | Self::Resume | Self::Close => {}
-            Self::Heartbeat(timestamp) => body.put_u64(*timestamp),
+            Self::Pause | Self::Resume => {}
+            Self::Close(reason, options) => {
+                if version != Version::V1 {
+                    body.put_u16(reason.0);
+                }
+                put_options(options, &mut body);
+            }
+            Self::Heartbeat { timestamp, echo } => {
+                body.put_u64(*timestamp);
+                if *echo && version != Version::V1 {
+                    flags |= FLAG;
+                }
+            }
+            Self::List(options) => put_options(options, &mut body),
+            Self::ListReply { entries, more } => {
+                body.put_u32(entries.len() as u32);
+                for entry in entries {
+                    let mut options = BytesMut::new();
+                    entry.encode(&mut options);
+                    body.put_u16(options.len() as u16);
+                    body.put(options);
+                }
+                if *more {
+                    flags |= FLAG;
+                }
+            }
         }
-        let header = Header { kind: self.kind() as u8, session_id, body_length: body.len() as u32 };
+        let kind = self.kind() as u8;
+        let header = Header { kind, flags, session_id, body_length: body.len() as u32 };
         let mut out = BytesMut::with_capacity(HEADER_LEN + body.len());
         out.put_slice(&header.encode(version));
         out.put(body);
@@ -175,9 +303,20 @@ impl Pdu {
     }
 
     /// Reads a whole body. A chunk keeps the pieces of `body` as its payload.
-    pub(super) fn decode(kind: Kind, mut body: Payload) -> Result<Self, Error> {
+    pub(super) fn decode(
+        version: Version,
+        kind: Kind,
+        flags: u8,
+        mut body: Payload,
+    ) -> Result<Self, Error> {
         let malformed = |what| Error::Malformed { kind, what };
         let short = |_: TryGetError| malformed("the body ends too early");
+        let flag = flags & FLAG != 0;
+        // What is left in version 1 is no option, and caught below.
+        let take_options = |body: &mut Payload| match version {
+            Version::V1 => Ok(Options::default()),
+            Version::V2 => Options::decode(body).map_err(malformed),
+        };
         let pdu = match kind {
             Kind::OpenStream => {
                 let codec = take_text(&mut body).map_err(malformed)?;
@@ -189,15 +328,22 @@ impl Pdu {
                     .map_err(short)?;
                 let encryption = body.try_get_u8().map_err(short)?;
                 let delivery = body.try_get_u8().map_err(short)?;
-                Self::OpenStream(OpenStream { codec, profile, bitrates, encryption, delivery })
+                let open = OpenStream { codec, profile, bitrates, encryption, delivery };
+                Self::OpenStream(open, take_options(&mut body)?)
             }
-            Kind::OpenAck => Self::OpenAck(OpenAck {
-                bitrate: body.try_get_u32().map_err(short)?,
-                max_chunk_size: body.try_get_u32().map_err(short)?,
-                keepalive: body.try_get_u32().map_err(short)?,
-                session_timeout: body.try_get_u32().map_err(short)?,
-            }),
-            Kind::OpenNack => Self::OpenNack(body.try_get_u16().map_err(short)?),
+            Kind::OpenAck => {
+                let ack = OpenAck {
+                    bitrate: body.try_get_u32().map_err(short)?,
+                    max_chunk_size: body.try_get_u32().map_err(short)?,
+                    keepalive: body.try_get_u32().map_err(short)?,
+                    session_timeout: body.try_get_u32().map_err(short)?,
+                };
+                Self::OpenAck(ack, take_options(&mut body)?)
+            }
+            Kind::OpenNack => {
+                let code = body.try_get_u16().map_err(short)?;
+                Self::OpenNack(code, take_options(&mut body)?)
+            }
             Kind::StreamChunk => {
                 let seq = body.try_get_u32().map_err(short)?;
                 let length = body.try_get_u32().map_err(short)?;
@@ -208,8 +354,30 @@ impl Pdu {
             }
             Kind::PauseStream => Self::Pause,
             Kind::ResumeStream => Self::Resume,
-            Kind::CloseStream => Self::Close,
-            Kind::Heartbeat => Self::Heartbeat(body.try_get_u64().map_err(short)?),
+            Kind::CloseStream => {
+                let reason = match version {
+                    Version::V1 => CloseReason::COMPLETE,
+                    Version::V2 => CloseReason(body.try_get_u16().map_err(short)?),
+                };
+                Self::Close(reason, take_options(&mut body)?)
+            }
+            Kind::Heartbeat => {
+                Self::Heartbeat { timestamp: body.try_get_u64().map_err(short)?, echo: flag }
+            }
+            Kind::List => Self::List(take_options(&mut body)?),
+            Kind::ListReply => {
+                let count = body.try_get_u32().map_err(short)?;
+                let entry = |body: &mut Payload| {
+                    let length = usize::from(body.try_get_u16().map_err(short)?);
+                    if length > body.len() {
+                        return Err(malformed("an entry is longer than the body"));
+                    }
+                    let mut entry = Payload::from(body.copy_to_bytes(length));
+                    Options::decode(&mut entry).map_err(malformed)
+                };
+                let entries = (0..count).map(|_| entry(&mut body)).collect::<Result<_, _>>()?;
+                Self::ListReply { entries, more: flag }
+            }
         };
         if !body.is_empty() {
             return Err(malformed("bytes are left over after the last field"));
@@ -222,20 +390,27 @@ impl fmt::Display for Pdu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind().name())?;
         match self {
-            Self::OpenStream(open) => write!(
+            Self::OpenStream(open, options) => write!(
                 f,
-                " codec {:?}, profile {:?}, bitrates {:?}, encryption {}, delivery {}",
+                " codec {:?}, profile {:?}, bitrates {:?}, encryption {}, delivery {}{options}",
                 open.codec, open.profile, open.bitrates, open.encryption, open.delivery
             ),
-            Self::OpenAck(ack) => write!(
+            Self::OpenAck(ack, options) => write!(
                 f,
-                " bitrate {} bit/s, chunk size {}, keepalive {} s, timeout {} s",
+                " bitrate {} bit/s, chunk size {}, keepalive {} s, timeout {} s{options}",
                 ack.bitrate, ack.max_chunk_size, ack.keepalive, ack.session_timeout
             ),
-            Self::OpenNack(code) => write!(f, " code {code}"),
+            Self::OpenNack(code, options) => write!(f, " code {code}{options}"),
             Self::Chunk(chunk) => write!(f, " seq {}, {} bytes", chunk.seq, chunk.payload.len()),
-            Self::Pause | Self::Resume | Self::Close => Ok(()),
-            Self::Heartbeat(timestamp) => write!(f, " timestamp {timestamp}"),
+            Self::Pause | Self::Resume => Ok(()),
+            Self::Close(reason, options) => write!(f, " {reason}{options}"),
+            Self::Heartbeat { timestamp, echo } => {
+                write!(f, " timestamp {timestamp}{}", if *echo { ", echo" } else { "" })
+            }
+            Self::List(options) => write!(f, "{options}"),
+            Self::ListReply { entries, more } => {
+                write!(f, " {} titles{}", entries.len(), if *more { ", more follow" } else { "" })
+            }
         }
     }
 }

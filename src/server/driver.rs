@@ -1,7 +1,7 @@
 //! One session: the I/O that the state machine asks for.
 
 use std::future::pending;
-use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,20 +9,24 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::Shared;
-use super::output::{Output, Progress};
+use super::grant::Grant;
+use super::output::{Heartbeat, Output, Progress};
 use super::progress::{Event, Phase};
-use crate::protocol::{NackCode, OpenStream, Pdu};
+use crate::protocol::{OpenStream, Options, Pdu, Version};
 use crate::session::Time;
-use crate::session::server::{Action, Input, Reason, Server, State};
-use crate::transport::{self, Connection, Incoming, Outgoing, ReceiveError};
+use crate::session::server::{Action, Input, Reason, Refusal, Server, State};
+use crate::transport::{self, Handle, Incoming, Outgoing, ReceiveError};
 
 /// How long a client may take to acknowledge the end of a session that is over for the server.
 const DELIVERY_GRACE: Duration = Duration::from_secs(3);
 
+/// How long a client that broke the protocol may take to hear that it did.
+const ABORT_GRACE: Duration = Duration::from_millis(500);
+
 /// Drives one session over one stream.
-pub(super) struct Driver<'a> {
-    shared: &'a Shared,
-    connection: &'a Connection,
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    connection: Handle,
     incoming: Incoming,
     output: Output,
     /// The session's clock reads zero here.
@@ -35,37 +39,35 @@ pub(super) struct Driver<'a> {
     warned: bool,
 }
 
-impl<'a> Driver<'a> {
+impl Driver {
     pub(super) fn new(
-        shared: &'a Shared,
-        connection: &'a Connection,
+        shared: Arc<Shared>,
+        connection: Handle,
         (outgoing, incoming): (Outgoing, Incoming),
     ) -> Self {
         let offer = &shared.settings.offer;
         let began = Instant::now();
+        let (keepalive, session_timeout) = (offer.keepalive, offer.session_timeout);
+        let machine = Server::new(connection.version(), keepalive, session_timeout, Time::ZERO);
         Self {
+            shutdown: shared.shutdown.clone(),
             shared,
             connection,
             incoming,
             output: Output::new(outgoing, began),
             began,
-            machine: Server::new(offer.keepalive, offer.session_timeout, Time::ZERO),
-            shutdown: shared.shutdown.clone(),
+            machine,
             listening: true,
             warned: false,
         }
     }
 
-    /// Runs the session to its end; `Break` if the connection ended with it.
-    pub(super) async fn run(mut self) -> ControlFlow<()> {
+    /// Runs the session to its end.
+    pub(super) async fn run(mut self) {
         let peer = self.connection.peer();
-        let (reason, flow) = match self.converse().await {
-            Ok(Ending::Delivered(reason)) => (reason.to_string(), ControlFlow::Continue(())),
-            Ok(Ending::Aborted(reason)) => {
-                self.connection.close(error_code(&reason));
-                (reason.to_string(), ControlFlow::Break(()))
-            }
-            Err(error) => (format!("connection lost: {error}"), ControlFlow::Break(())),
+        let reason = match self.converse().await {
+            Ok(reason) => reason.to_string(),
+            Err(error) => format!("connection lost: {error}"),
         };
         debug!(%peer, reason, "session over");
         if let Some(session) = self.output.session() {
@@ -79,11 +81,10 @@ impl<'a> Driver<'a> {
                 elapsed: session.meter.opened.elapsed(),
             });
         }
-        flow
     }
 
     /// Feeds the machine and does what it asks for, until it is closed.
-    async fn converse(&mut self) -> Result<Ending, transport::Error> {
+    async fn converse(&mut self) -> Result<Reason, transport::Error> {
         let mut closing = None;
         loop {
             let mut input = Some(self.next_input().await?);
@@ -93,15 +94,22 @@ impl<'a> Driver<'a> {
                 self.machine = machine;
                 match action {
                     None => {}
-                    Some(Action::Open(open)) => input = Some(self.open(&open).await),
+                    Some(Action::Open(open, options)) => {
+                        input = Some(self.open(&open, &options).await);
+                    }
                     Some(Action::SendAck) => self.acknowledge(),
-                    Some(Action::SendNack(code)) => self.refuse(code),
-                    Some(Action::SendHeartbeat) => self.output.owe_heartbeat(),
+                    Some(Action::SendNack(refusal)) => self.refuse(refusal),
+                    Some(Action::SendList) => self.list().await,
+                    Some(Action::SendHeartbeat) => self.output.owe(Heartbeat::Own),
+                    Some(Action::Echo(timestamp)) => self.output.owe(Heartbeat::Echo(timestamp)),
                     Some(Action::Close(reason)) => {
-                        self.output.close();
+                        self.output.close(reason.to_wire(), None);
                         closing = Some(reason);
                     }
-                    Some(Action::Abort(reason)) => return Ok(Ending::Aborted(reason)),
+                    Some(Action::Abort(reason)) => {
+                        self.abort(&reason).await;
+                        return Ok(reason);
+                    }
                     Some(Action::Ignore(what)) => self.ignore(what),
                 }
                 self.note_state(before);
@@ -109,7 +117,7 @@ impl<'a> Driver<'a> {
             if let (Some(reason), State::Closed) = (&closing, self.machine.state()) {
                 // The session is over whether or not the client still listens.
                 let _ = timeout(DELIVERY_GRACE, self.output.push(false)).await;
-                return Ok(Ending::Delivered(reason.clone()));
+                return Ok(reason.clone());
             }
         }
     }
@@ -151,22 +159,16 @@ impl<'a> Driver<'a> {
     }
 
     /// Sees whether an OPEN_STREAM can be granted.
-    async fn open(&mut self, open: &OpenStream) -> Input {
-        let ack = match self.shared.settings.offer.negotiate(open) {
-            Ok(ack) => ack,
-            Err(code) => return Input::Refused(code),
-        };
-        match self.shared.library.open().await {
-            Ok(media) => {
-                let id = self.shared.assign_session_id();
-                self.output.open(id, ack, media, self.connection.peer());
-                Input::Opened
+    async fn open(&mut self, open: &OpenStream, options: &Options) -> Input {
+        let Shared { settings, library, .. } = &*self.shared;
+        let version = self.connection.version();
+        match Grant::new(settings, library, version, open, options).await {
+            Ok(grant) => {
+                let session_id = self.shared.assign_session_id();
+                self.output.open(session_id, grant, self.connection.peer());
+                Input::Opened { session_id }
             }
-            Err(error) => {
-                warn!(error = &error as &dyn std::error::Error, "the media cannot be opened");
-                // Version 1 has no code for it.
-                Input::Refused(NackCode::ProtocolViolation)
-            }
+            Err(refusal) => Input::Refused(refusal),
         }
     }
 
@@ -179,18 +181,45 @@ impl<'a> Driver<'a> {
             session: session.id,
             peer: self.connection.peer(),
             version: self.connection.version(),
-            bitrate: session.ack.bitrate,
-            rate: session.ack.bitrate.into(),
+            bitrate: session.grant.ack.bitrate,
+            rate: session.grant.rate,
+            title: session.grant.media.title().to_owned(),
+            start: session.grant.start,
         });
     }
 
-    fn refuse(&mut self, code: NackCode) {
-        self.output.queue(&Pdu::OpenNack(code as u16));
-        (self.shared.report)(Event::Refused {
-            peer: self.connection.peer(),
-            code: code as u16,
-            reason: code.to_string(),
-        });
+    fn refuse(&mut self, refusal: Refusal) {
+        let Refusal { code, reason, retry_after } = refusal;
+        let words = match &reason {
+            Some(reason) => format!("{code}: {reason}"),
+            None => code.to_string(),
+        };
+        let code = code.to_wire(self.connection.version());
+        let options =
+            Options { retry_after, ..reason.as_deref().map(Options::reason).unwrap_or_default() };
+        self.output.queue(&Pdu::OpenNack(code, options));
+        (self.shared.report)(Event::Refused { peer: self.connection.peer(), code, reason: words });
+    }
+
+    /// Answers a LIST.
+    async fn list(&mut self) {
+        match self.shared.library.catalogue().await {
+            Ok(entries) => self.output.list(entries),
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "the library cannot be listed");
+                self.output.list(Arc::default());
+            }
+        }
+    }
+
+    /// Ends the connection with an error. Version 2 says why before.
+    async fn abort(&mut self, reason: &Reason) {
+        let code = reason.to_wire();
+        if self.connection.version() != Version::V1 {
+            self.output.close(code, Some(&reason.to_string()));
+            let _ = timeout(ABORT_GRACE, self.output.push(false)).await;
+        }
+        self.connection.close(code.0);
     }
 
     fn ignore(&mut self, what: &str) {
@@ -209,14 +238,14 @@ impl<'a> Driver<'a> {
         let (id, seq) = (session.id, session.meter.seq());
         match state {
             State::Streaming => {
-                session.pacer.run(now);
+                session.pacer.iter_mut().for_each(|pacer| pacer.run(now));
                 session.meter.set_phase(Phase::Streaming);
                 if before == State::Paused {
                     (self.shared.report)(Event::Resumed { session: id, seq });
                 }
             }
             State::Paused => {
-                session.pacer.pause(now);
+                session.pacer.iter_mut().for_each(|pacer| pacer.pause(now));
                 session.meter.set_phase(Phase::Paused);
                 (self.shared.report)(Event::Paused { session: id, seq });
             }
@@ -232,26 +261,5 @@ fn disconnected(error: transport::Error, state: State) -> Result<Input, transpor
     match error {
         transport::Error::Closed if state == State::Closing => Ok(Input::Delivered),
         error => Err(error),
-    }
-}
-
-/// How a session came to its end.
-enum Ending {
-    /// With CLOSE_STREAM; the connection may go on.
-    Delivered(Reason),
-    /// With the connection.
-    Aborted(Reason),
-}
-
-/// The QUIC application error code that a session is aborted with: the number that version 2
-/// gives the reason in CLOSE_STREAM.
-fn error_code(reason: &Reason) -> u16 {
-    match reason {
-        Reason::Complete => 0,
-        Reason::Client | Reason::NeverOpened => 1,
-        Reason::Shutdown => 2,
-        Reason::Timeout => 3,
-        Reason::MediaFailed => 4,
-        Reason::Violation(_) => NackCode::ProtocolViolation as u16,
     }
 }

@@ -1,6 +1,7 @@
 //! The server: an accept loop, and one driver for every session.
 
 mod driver;
+mod grant;
 mod output;
 mod progress;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::media::Library;
@@ -31,6 +32,19 @@ pub struct Settings {
     pub offer: Offer,
     /// How many connections may be open at once; further ones are refused.
     pub max_connections: usize,
+    /// The most that a session of version 2 is sent, bit/s; 0 is no limit.
+    pub max_rate: u64,
+    /// Who decides how fast a session of version 2 is sent.
+    pub pacing: Pacing,
+}
+
+/// Who decides how fast a session is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pacing {
+    /// The client, within `max_rate`.
+    Client,
+    /// The agreed bitrate, whatever the client asks for.
+    Bitrate,
 }
 
 /// What all sessions of a server share.
@@ -93,29 +107,33 @@ pub async fn serve(
     }
 }
 
-/// Serves the sessions of one connection, one after the other, until it is closed.
+/// Serves the streams of one connection until it is closed.
 async fn attend(mut connection: Connection, shared: Arc<Shared>) {
-    let peer = connection.peer();
+    let handle = connection.handle().clone();
+    let peer = handle.peer();
     let mut shutdown = shared.shutdown.clone();
+    let mut sessions = JoinSet::new();
     debug!(%peer, "connected");
     loop {
         // A client that opens no stream is as silent as one that sends no PDU.
-        let patience = shared.settings.offer.session_timeout;
-        let stream = tokio::select! {
-            stream = timeout(patience, connection.accept_stream()) => stream,
+        let patience = sleep(shared.settings.offer.session_timeout);
+        tokio::select! {
+            stream = connection.accept_stream() => match stream {
+                Ok(Some(stream)) => {
+                    let driver = Driver::new(shared.clone(), handle.clone(), stream);
+                    sessions.spawn(driver.run());
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    debug!(%peer, %error, "disconnected");
+                    break;
+                }
+            },
+            Some(_) = sessions.join_next() => {}
+            () = patience, if sessions.is_empty() => break,
             _ = shutdown.wait_for(|down| *down) => break,
-        };
-        let stream = match stream {
-            Ok(Ok(Some(stream))) => stream,
-            Ok(Ok(None)) | Err(_) => break,
-            Ok(Err(error)) => {
-                debug!(%peer, %error, "disconnected");
-                break;
-            }
-        };
-        if Driver::new(&shared, &connection, stream).run().await.is_break() {
-            break;
         }
     }
-    connection.close(0);
+    while sessions.join_next().await.is_some() {}
+    handle.close(0);
 }

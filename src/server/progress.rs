@@ -21,8 +21,12 @@ pub enum Event {
         version: Version,
         /// The agreed bitrate, bit/s.
         bitrate: u32,
-        /// What the session is paced at, bit/s.
+        /// What the session is paced at, bit/s; 0 is as fast as it goes.
         rate: u64,
+        /// What is streamed.
+        title: String,
+        /// The byte of the media at which it starts.
+        start: u64,
     },
     /// OPEN_NACK was sent.
     Refused {
@@ -164,6 +168,11 @@ impl Sessions {
         self.running().len()
     }
 
+    /// How many of them make chunks right now. Takes one look at each and copies nothing.
+    pub fn streaming(&self) -> usize {
+        self.running().values().filter(|meter| meter.phase() == Phase::Streaming).count()
+    }
+
     /// The newest ones, newest first.
     pub fn newest(&self, count: usize) -> Vec<(u32, Arc<Meter>)> {
         self.running().iter().rev().take(count).map(|(id, meter)| (*id, meter.clone())).collect()
@@ -182,5 +191,24 @@ impl Sessions {
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<Meter>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sessions_that_make_chunks_are_streaming() {
+        let sessions = Sessions::default();
+        let peer = "[::1]:9000".parse().unwrap();
+        for (id, phase) in [(1, Phase::Streaming), (2, Phase::Paused), (3, Phase::Closing)] {
+            let meter = Arc::new(Meter::new(peer, 500_000, 10));
+            meter.set_phase(phase);
+            sessions.insert(id, meter);
+        }
+        assert_eq!((sessions.count(), sessions.streaming()), (3, 1));
+        sessions.remove(1);
+        assert_eq!((sessions.count(), sessions.streaming()), (2, 0));
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::Time;
 use crate::protocol::{
-    Error, Frame, Kind, MAX_CHUNK_SIZE, NackCode, OpenAck, OpenStream, Payload, Pdu,
+    CloseReason, Digest, Error, Frame, Kind, MAX_CHUNK_SIZE, NackCode, OpenAck, OpenStream,
+    Options, Payload, Pdu, Version,
 };
 
 /// How long a client that stops waits for the server's CLOSE_STREAM.
@@ -65,7 +66,7 @@ pub struct ScriptedPause {
 #[derive(Debug)]
 pub enum Input {
     /// The stream is open; ask for media.
-    Connected(OpenStream),
+    Connected(OpenStream, Options),
     /// A frame came from the server.
     Frame(Frame),
     /// The bytes from the server cannot be followed any further.
@@ -95,6 +96,8 @@ pub enum Action {
     Accepted {
         /// What the server granted.
         ack: OpenAck,
+        /// What version 2 says beside it.
+        options: Options,
         /// The session id that the server assigned.
         session_id: u32,
     },
@@ -107,6 +110,10 @@ pub enum Action {
     },
     /// Send CLOSE_STREAM, then finish the stream.
     Close,
+    /// A heartbeat of ours came back with this timestamp.
+    Echoed(u64),
+    /// This is the digest of the whole media.
+    Digest(Digest),
     /// The session is over.
     End(End),
     /// Log that something was ignored.
@@ -122,9 +129,26 @@ pub enum End {
     /// The user stopped it.
     #[error("stopped")]
     Stopped,
-    /// The server refused, with this code.
-    #[error("the server refused the session: {meaning} (OPEN_NACK {0})", meaning = describe(*.0))]
-    Refused(u16),
+    /// The server refused.
+    #[error("the server refused the session: {}", describe(*code, reason.as_deref()))]
+    Refused {
+        /// The code of OPEN_NACK.
+        code: u16,
+        /// What the server says about it.
+        reason: Option<String>,
+        /// When to try again, if it makes sense.
+        retry_after: Option<Duration>,
+    },
+    /// The server closed the session before the media was complete.
+    #[error("the server closed the session: {reason}{}", in_words(text.as_deref()))]
+    Closed {
+        /// Why.
+        reason: CloseReason,
+        /// What the server says about it.
+        text: Option<String>,
+        /// When to try again, if it makes sense.
+        retry_after: Option<Duration>,
+    },
     /// The server did not answer OPEN_STREAM in time.
     #[error("the server did not answer OPEN_STREAM within {} s", .0.as_secs())]
     NoAnswer(Duration),
@@ -142,15 +166,35 @@ pub enum End {
     Cut,
 }
 
-fn describe(code: u16) -> String {
-    NackCode::from_wire(code)
-        .map_or_else(|| "for a reason unknown to this version".into(), |code| code.to_string())
+impl End {
+    /// How long the server wants to be left alone, if it said.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } | Self::Closed { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+fn describe(code: u16, reason: Option<&str>) -> String {
+    let meaning = NackCode::from_wire(code).map(|code| code.to_string());
+    let meaning = meaning.unwrap_or_else(|| "for a reason unknown to this version".into());
+    format!("{meaning} (OPEN_NACK {code}){}", in_words(reason))
+}
+
+fn in_words(text: Option<&str>) -> String {
+    text.map(|text| format!(": {}", text.escape_debug())).unwrap_or_default()
 }
 
 /// The machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Client {
+    version: Version,
     state: State,
+    /// Begin with a pause: the session goes on where one was lost while paused.
+    begin_paused: bool,
+    /// What the server assigned; 0 before.
+    session_id: u32,
     script: Option<ScriptedPause>,
     /// How long OPEN_STREAM may stay without an answer.
     answer_within: Duration,
@@ -173,9 +217,17 @@ pub struct Client {
 
 impl Client {
     /// A session in [`State::Idle`]; `answer_within` limits the wait for OPEN_ACK.
-    pub fn new(script: Option<ScriptedPause>, answer_within: Duration, now: Time) -> Self {
+    pub fn new(
+        version: Version,
+        script: Option<ScriptedPause>,
+        answer_within: Duration,
+        now: Time,
+    ) -> Self {
         Self {
+            version,
             state: State::Idle,
+            begin_paused: false,
+            session_id: 0,
             script,
             answer_within,
             keepalive: Duration::MAX,
@@ -188,6 +240,11 @@ impl Client {
             next_heartbeat: now,
             sink_full_since: None,
         }
+    }
+
+    /// The same session, but paused by the user as soon as it is open.
+    pub fn paused(self) -> Self {
+        Self { begin_paused: true, ..self }
     }
 
     /// Where the session is.
@@ -239,6 +296,7 @@ impl Client {
     pub fn step(mut self, input: Input, now: Time) -> (Self, [Option<Action>; 2]) {
         use State::{Closed, Closing, Idle, OpenSent, Paused, Streaming};
 
+        let input = self.checked(input);
         if let Input::Frame(Frame::Pdu { .. }) = input {
             self.heard = now;
         }
@@ -247,16 +305,31 @@ impl Client {
         let (state, actions) = match (self.state, input) {
             (Closed, _) => (Closed, [None, None]),
 
-            (Idle, Input::Connected(open)) => {
+            (Idle, Input::Connected(open, options)) => {
                 self.asked = now;
-                (OpenSent, [Some(Action::Send(Pdu::OpenStream(open))), None])
+                (OpenSent, [Some(Action::Send(Pdu::OpenStream(open, options))), None])
             }
-            (OpenSent, Input::Frame(Frame::Pdu { pdu: Pdu::OpenAck(ack), session_id })) => {
+            (
+                OpenSent,
+                Input::Frame(Frame::Pdu { pdu: Pdu::OpenAck(ack, options), session_id }),
+            ) => {
+                self.session_id = session_id;
                 self.note_terms(ack, now);
-                (Streaming, [Some(Action::Accepted { ack, session_id }), None])
+                let accepted = Some(Action::Accepted { ack, options, session_id });
+                match self.begin_paused {
+                    true => (Paused(Cause::User), [accepted, Some(Action::Send(Pdu::Pause))]),
+                    false => (Streaming, [accepted, None]),
+                }
             }
-            (OpenSent, Input::Frame(Frame::Pdu { pdu: Pdu::OpenNack(code), .. })) => {
-                (Closed, [Some(Action::End(End::Refused(code))), None])
+            (OpenSent, Input::Frame(Frame::Pdu { pdu: Pdu::OpenNack(code, options), .. })) => {
+                let retry_after = retry_after(&options);
+                let refused = End::Refused { code, reason: options.reason, retry_after };
+                (Closed, [Some(Action::End(refused)), None])
+            }
+            (OpenSent, Input::Frame(Frame::Pdu { pdu: Pdu::Close(reason, options), .. }))
+                if reason != CloseReason::COMPLETE =>
+            {
+                (Closed, [Some(Action::End(closed(reason, options))), None])
             }
             (OpenSent, Input::Tick) if now >= self.asked.saturating_add(self.answer_within) => {
                 (Closed, [Some(Action::End(End::NoAnswer(self.answer_within))), None])
@@ -284,8 +357,16 @@ impl Client {
                     }
                 }
             }
-            (Streaming | Paused(_), Input::Frame(Frame::Pdu { pdu: Pdu::Close, .. })) => {
-                (Closed, [Some(Action::End(End::Complete)), None])
+            (
+                Streaming | Paused(_),
+                Input::Frame(Frame::Pdu { pdu: Pdu::Close(reason, options), .. }),
+            ) => {
+                let digest = options.digest.map(Action::Digest);
+                let end = match reason {
+                    CloseReason::COMPLETE => End::Complete,
+                    reason => closed(reason, options),
+                };
+                (Closed, [digest, Some(Action::End(end))])
             }
 
             (Streaming, Input::TogglePause) => {
@@ -314,9 +395,10 @@ impl Client {
                 (Closing, [Some(Action::Close), None])
             }
             (Idle | OpenSent, Input::Stop) => (Closed, [Some(Action::End(End::Stopped)), None]),
-            (Closing, Input::Frame(Frame::Pdu { pdu: Pdu::Close, .. }) | Input::StreamEnded) => {
-                (Closed, [Some(Action::End(End::Stopped)), None])
-            }
+            (
+                Closing,
+                Input::Frame(Frame::Pdu { pdu: Pdu::Close(..), .. }) | Input::StreamEnded,
+            ) => (Closed, [Some(Action::End(End::Stopped)), None]),
             (Closing, Input::Tick) if now >= self.asked.saturating_add(CLOSE_WAIT) => {
                 (Closed, [Some(Action::End(End::Stopped)), None])
             }
@@ -343,8 +425,8 @@ impl Client {
             (_, Input::StreamEnded) => (Closed, [Some(Action::End(End::Cut)), None]),
 
             // A heartbeat says that the server is alive, which is noted above.
-            (state, Input::Frame(Frame::Pdu { pdu: Pdu::Heartbeat(_), .. })) => {
-                (state, [None, None])
+            (state, Input::Frame(Frame::Pdu { pdu: Pdu::Heartbeat { timestamp, echo }, .. })) => {
+                (state, [echo.then_some(Action::Echoed(timestamp)), None])
             }
             // What was on its way when we stopped.
             (Closing, Input::Frame(Frame::Pdu { pdu: Pdu::Chunk(_), .. })) => {
@@ -359,7 +441,7 @@ impl Client {
             }
             (
                 state,
-                Input::Connected(_)
+                Input::Connected(..)
                 | Input::TogglePause
                 | Input::SinkFull
                 | Input::SinkReady
@@ -368,6 +450,20 @@ impl Client {
         };
         self.state = state;
         (self, actions)
+    }
+
+    /// Version 2 takes a PDU of another session for a violation.
+    fn checked(&self, input: Input) -> Input {
+        match input {
+            Input::Frame(Frame::Pdu { session_id, .. })
+                if self.version != Version::V1
+                    && self.session_id != 0
+                    && session_id != self.session_id =>
+            {
+                Input::Violation(Error::SessionId { got: session_id, want: self.session_id })
+            }
+            input => input,
+        }
     }
 
     /// Takes over what the server granted. Intervals are kept within sense: 0 would be a busy
@@ -384,4 +480,14 @@ impl Client {
         self.chunk_heard = now;
         (State::Streaming, [Some(Action::Send(Pdu::Resume)), None])
     }
+}
+
+/// A session that the server closed before its end.
+fn closed(reason: CloseReason, options: Options) -> End {
+    let retry_after = retry_after(&options);
+    End::Closed { reason, text: options.reason, retry_after }
+}
+
+fn retry_after(options: &Options) -> Option<Duration> {
+    options.retry_after.map(|seconds| Duration::from_secs(seconds.into()))
 }

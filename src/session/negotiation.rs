@@ -39,7 +39,7 @@ impl Offer {
         let bitrate = self.choose_bitrate(&open.bitrates);
         Ok(OpenAck {
             bitrate,
-            max_chunk_size: self.chunk_size_at(bitrate),
+            max_chunk_size: self.chunk_size_at(bitrate.into()),
             keepalive: wire_seconds(self.keepalive),
             session_timeout: wire_seconds(self.session_timeout),
         })
@@ -56,10 +56,11 @@ impl Offer {
             .unwrap_or(self.bitrate)
     }
 
-    /// A chunk must not take longer to send than the keepalive interval, or the client would
-    /// think the server stalled.
-    fn chunk_size_at(&self, bitrate: u32) -> u32 {
-        let per_keepalive = u64::from(bitrate) * u64::from(wire_seconds(self.keepalive)) / 8;
+    /// The largest payload at a rate in bit/s, where 0 is no limit. A chunk must not take longer
+    /// to send than the keepalive interval, or the client would think the server stalled.
+    pub fn chunk_size_at(&self, rate: u64) -> u32 {
+        let rate = if rate == 0 { u64::MAX } else { rate };
+        let per_keepalive = rate.saturating_mul(wire_seconds(self.keepalive).into()) / 8;
         u32::try_from(per_keepalive).unwrap_or(u32::MAX).clamp(1, self.chunk_size)
     }
 }

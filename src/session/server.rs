@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Time;
-use crate::protocol::{Error, Frame, Kind, NackCode, OpenStream, Pdu};
+use crate::protocol::{
+    CloseReason, Error, Frame, Kind, NackCode, OpenStream, Options, Pdu, Version,
+};
 
 /// Where a session is, numbered as in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +31,13 @@ pub enum Input {
     Violation(Error),
     /// The client finished its side of the stream.
     PeerFinished,
-    /// [`Action::Open`] succeeded.
-    Opened,
+    /// [`Action::Open`] succeeded, and the session has this id.
+    Opened {
+        /// What PDUs of the session carry from now on.
+        session_id: u32,
+    },
     /// [`Action::Open`] came to a refusal.
-    Refused(NackCode),
+    Refused(Refusal),
     /// Every chunk of the media is on its way.
     MediaEnded,
     /// The media cannot be read on.
@@ -49,19 +54,40 @@ pub enum Input {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// See whether this can be granted, and answer with [`Input::Opened`] or [`Input::Refused`].
-    Open(OpenStream),
+    Open(OpenStream, Options),
     /// Send OPEN_ACK with the terms granted.
     SendAck,
     /// Send OPEN_NACK.
-    SendNack(NackCode),
-    /// Send HEARTBEAT.
+    SendNack(Refusal),
+    /// Send the catalogue.
+    SendList,
+    /// Send HEARTBEAT with the time of the clock.
     SendHeartbeat,
+    /// Send HEARTBEAT back with the timestamp that it came with.
+    Echo(u64),
     /// Send CLOSE_STREAM, then finish the stream.
     Close(Reason),
     /// Close the connection with an error code, without waiting for anything.
     Abort(Reason),
     /// Log that something was ignored.
     Ignore(&'static str),
+}
+
+/// Why an OPEN_STREAM is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code.
+    pub code: NackCode,
+    /// The cause in words for a person, where there is more to say than the code does.
+    pub reason: Option<String>,
+    /// After how many seconds another try makes sense, if it ever does.
+    pub retry_after: Option<u32>,
+}
+
+impl From<NackCode> for Refusal {
+    fn from(code: NackCode) -> Self {
+        Self { code, reason: None, retry_after: None }
+    }
 }
 
 /// Why a session ended.
@@ -90,10 +116,27 @@ pub enum Reason {
     Violation(Error),
 }
 
+impl Reason {
+    /// The number that CLOSE_STREAM gives it in version 2, and an aborted connection in both.
+    pub fn to_wire(&self) -> CloseReason {
+        match self {
+            Self::Complete => CloseReason::COMPLETE,
+            Self::Client | Self::NeverOpened => CloseReason::CLIENT,
+            Self::Shutdown => CloseReason::SHUTDOWN,
+            Self::Timeout => CloseReason::TIMEOUT,
+            Self::MediaFailed => CloseReason::MEDIA,
+            Self::Violation(_) => CloseReason::VIOLATION,
+        }
+    }
+}
+
 /// The machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Server {
+    version: Version,
     state: State,
+    /// What the session was assigned; 0 before.
+    session_id: u32,
     keepalive: Duration,
     session_timeout: Duration,
     /// When a valid PDU last came.
@@ -104,8 +147,21 @@ pub struct Server {
 
 impl Server {
     /// A session in [`State::Idle`] whose timers count from `now`.
-    pub fn new(keepalive: Duration, session_timeout: Duration, now: Time) -> Self {
-        Self { state: State::Idle, keepalive, session_timeout, heard: now, next_heartbeat: now }
+    pub fn new(
+        version: Version,
+        keepalive: Duration,
+        session_timeout: Duration,
+        now: Time,
+    ) -> Self {
+        Self {
+            version,
+            state: State::Idle,
+            session_id: 0,
+            keepalive,
+            session_timeout,
+            heard: now,
+            next_heartbeat: now,
+        }
     }
 
     /// Where the session is.
@@ -127,6 +183,7 @@ impl Server {
     pub fn step(mut self, input: Input, now: Time) -> (Self, Option<Action>) {
         use State::{Closed, Closing, Idle, Paused, Streaming};
 
+        let input = self.checked(input);
         if let Input::Frame(Frame::Pdu { .. }) = input {
             self.heard = now;
         }
@@ -137,19 +194,25 @@ impl Server {
         let (state, action) = match (self.state, input) {
             (Closed, _) => (Closed, None),
 
-            (Idle, Input::Frame(Frame::Pdu { pdu: Pdu::OpenStream(open), .. })) => {
-                (Idle, Some(Action::Open(open)))
+            (Idle, Input::Frame(Frame::Pdu { pdu: Pdu::OpenStream(open, options), .. })) => {
+                (Idle, Some(Action::Open(open, options)))
             }
-            (Idle, Input::Opened) => (Streaming, Some(Action::SendAck)),
-            (Idle, Input::Refused(code)) => (Idle, Some(Action::SendNack(code))),
+            (Idle, Input::Opened { session_id }) => {
+                self.session_id = session_id;
+                (Streaming, Some(Action::SendAck))
+            }
+            (Idle, Input::Refused(refusal)) => (Idle, Some(Action::SendNack(refusal))),
+            (Idle, Input::Frame(Frame::Pdu { pdu: Pdu::List(_), .. })) => {
+                (Idle, Some(Action::SendList))
+            }
             (Idle, Input::PeerFinished) => (Closed, Some(Action::Close(Reason::NeverOpened))),
-            (Streaming | Paused, Input::Frame(Frame::Pdu { pdu: Pdu::OpenStream(_), .. })) => {
-                (self.state, Some(Action::SendNack(NackCode::ProtocolViolation)))
+            (Streaming | Paused, Input::Frame(Frame::Pdu { pdu: Pdu::OpenStream(..), .. })) => {
+                (self.state, Some(Action::SendNack(NackCode::ProtocolViolation.into())))
             }
             (Idle | Streaming | Paused, Input::Frame(Frame::Malformed(error)))
                 if malformed_open(&error) =>
             {
-                (self.state, Some(Action::SendNack(NackCode::ProtocolViolation)))
+                (self.state, Some(Action::SendNack(NackCode::ProtocolViolation.into())))
             }
 
             (Streaming, Input::Frame(Frame::Pdu { pdu: Pdu::Pause, .. })) => {
@@ -158,13 +221,17 @@ impl Server {
             }
             (Paused, Input::Frame(Frame::Pdu { pdu: Pdu::Resume, .. })) => (Streaming, None),
             (Streaming, Input::MediaEnded) => (Closing, Some(Action::Close(Reason::Complete))),
-            (Streaming | Paused, Input::Frame(Frame::Pdu { pdu: Pdu::Close, .. })) => {
+            (Streaming | Paused, Input::Frame(Frame::Pdu { pdu: Pdu::Close(..), .. })) => {
                 (Closed, Some(Action::Close(Reason::Client)))
             }
             (
                 Idle | Streaming | Paused,
-                Input::Frame(Frame::Pdu { pdu: Pdu::Heartbeat(_), .. }),
-            ) => (self.state, Some(Action::SendHeartbeat)),
+                Input::Frame(Frame::Pdu { pdu: Pdu::Heartbeat { timestamp, echo }, .. }),
+            ) => match self.version {
+                Version::V1 => (self.state, Some(Action::SendHeartbeat)),
+                Version::V2 if echo => (self.state, None),
+                Version::V2 => (self.state, Some(Action::Echo(timestamp))),
+            },
 
             (Idle | Streaming | Paused, Input::Tick) if timed_out => {
                 (Closed, Some(Action::Close(Reason::Timeout)))
@@ -182,15 +249,16 @@ impl Server {
             (Idle | Streaming | Paused, Input::Shutdown) => {
                 (Closing, Some(Action::Close(Reason::Shutdown)))
             }
-            // CLOSE_STREAM would say that the media is complete: version 1 knows no reasons.
-            (Streaming | Paused, Input::MediaFailed) => {
-                (Closed, Some(Action::Abort(Reason::MediaFailed)))
-            }
+            // In version 1 CLOSE_STREAM would say that the media is complete.
+            (Streaming | Paused, Input::MediaFailed) => match self.version {
+                Version::V1 => (Closed, Some(Action::Abort(Reason::MediaFailed))),
+                Version::V2 => (Closed, Some(Action::Close(Reason::MediaFailed))),
+            },
             // What crossed CLOSE_STREAM on its way. FIN is sent, so nothing can be answered.
             (
                 Closing,
                 Input::Frame(Frame::Pdu {
-                    pdu: Pdu::Pause | Pdu::Resume | Pdu::Close | Pdu::Heartbeat(_),
+                    pdu: Pdu::Pause | Pdu::Resume | Pdu::Close(..) | Pdu::Heartbeat { .. },
                     ..
                 }),
             ) => (Closing, None),
@@ -212,7 +280,7 @@ impl Server {
             // What a driver reports late, about a session that has moved on.
             (
                 state,
-                Input::Opened
+                Input::Opened { .. }
                 | Input::Refused(_)
                 | Input::MediaEnded
                 | Input::MediaFailed
@@ -223,5 +291,20 @@ impl Server {
         };
         self.state = state;
         (self, action)
+    }
+
+    /// Version 2 takes a PDU of another session for a violation. What asks for a session, or for
+    /// the catalogue, belongs to none.
+    fn checked(&self, input: Input) -> Input {
+        match input {
+            Input::Frame(Frame::Pdu { session_id, pdu })
+                if self.version != Version::V1
+                    && session_id != self.session_id
+                    && !matches!(pdu, Pdu::OpenStream(..) | Pdu::List(_)) =>
+            {
+                Input::Violation(Error::SessionId { got: session_id, want: self.session_id })
+            }
+            input => input,
+        }
     }
 }

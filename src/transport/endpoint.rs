@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use s2n_quic::client::Connect;
-use s2n_quic::connection::{Handle, StreamAcceptor};
+use s2n_quic::connection::StreamAcceptor;
 use s2n_quic::provider::congestion_controller::{Bbr, Cubic};
 use s2n_quic::provider::endpoint_limits::{ConnectionAttempt, Limiter, Outcome};
 use s2n_quic::provider::io::tokio as io_provider;
@@ -16,6 +16,7 @@ use s2n_quic::stream::BidirectionalStream;
 use s2n_quic::{Client, Server};
 use tokio::time::timeout;
 
+use super::reset::ResetTokens;
 use super::telemetry::Observer;
 use super::tls::{self, Seen};
 use super::{
@@ -30,6 +31,8 @@ const RECEIVE_WINDOW: u64 = 2 * 1024 * 1024;
 /// What a server lets a client send ahead, bytes. Clients send small control PDUs; this bounds
 /// what an attacker can make us hold.
 const CONTROL_WINDOW: u64 = 64 * 1024;
+/// How many streams a client may have open at once: its session, and a LIST beside it.
+const STREAMS: u64 = 2;
 /// What a server keeps of a stream until it is acknowledged, bytes. Measured: less is slower for
 /// an unpaced stream, and 4 MiB too, because the buffer is scanned for every packet.
 const SEND_BUFFER: u32 = 1024 * 1024;
@@ -63,7 +66,7 @@ impl Listener {
         let limits = limits(settings)
             .with_data_window(CONTROL_WINDOW)
             .and_then(|limits| limits.with_bidirectional_remote_data_window(CONTROL_WINDOW))
-            .and_then(|limits| limits.with_max_open_remote_bidirectional_streams(1))
+            .and_then(|limits| limits.with_max_open_remote_bidirectional_streams(STREAMS))
             .and_then(|limits| limits.with_max_open_remote_unidirectional_streams(0))
             .and_then(|limits| limits.with_max_send_buffer_size(SEND_BUFFER))
             .map_err(setting)?;
@@ -73,6 +76,8 @@ impl Listener {
             .with_limits(limits)
             .map_err(setting)?
             .with_endpoint_limits(ConnectionLimit { max_connections })
+            .map_err(setting)?
+            .with_stateless_reset_token(ResetTokens::new(identity))
             .map_err(setting)?
             .with_io(io(address, settings)?)
             .map_err(setting)?;
@@ -135,12 +140,12 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// A connector that offers every protocol version.
+    /// A connector that offers these protocol versions, newest first.
     ///
     /// # Errors
     /// [`Error::Tls`] if the trusted certificates cannot be read.
-    pub fn new(settings: &Settings, trust: &Trust) -> Result<Self, Error> {
-        let (tls, seen) = tls::client_config(trust, &Version::ALL)?;
+    pub fn new(settings: &Settings, trust: &Trust, versions: &[Version]) -> Result<Self, Error> {
+        let (tls, seen) = tls::client_config(trust, versions)?;
         let telemetry = Arc::new(Telemetry::default());
         Ok(Self { settings: settings.clone(), tls: Arc::new(tls), seen, telemetry })
     }
@@ -221,21 +226,19 @@ impl Connector {
 pub struct Connection {
     handle: Handle,
     acceptor: StreamAcceptor,
-    version: Version,
-    peer: SocketAddr,
     /// The endpoint of a client, which has no other connection.
     client: Option<Client>,
 }
 
-impl Connection {
-    fn new(connection: s2n_quic::Connection, client: Option<Client>) -> Result<Self, Error> {
-        let alpn = connection.application_protocol()?;
-        let version = Version::from_alpn(&alpn).ok_or(Error::NoCommonProtocol)?;
-        let peer = connection.remote_addr()?;
-        let (handle, acceptor) = connection.split();
-        Ok(Self { handle, acceptor, version, peer, client })
-    }
+/// What many may hold of a connection.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    inner: s2n_quic::connection::Handle,
+    version: Version,
+    peer: SocketAddr,
+}
 
+impl Handle {
     /// The protocol version that was agreed by ALPN.
     pub fn version(&self) -> Version {
         self.version
@@ -244,6 +247,27 @@ impl Connection {
     /// The other end.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Closes the connection at once, with an error code for the peer; 0 is none. What was not
+    /// acknowledged is dropped.
+    pub fn close(&self, code: u16) {
+        self.inner.close(u32::from(code).into());
+    }
+}
+
+impl Connection {
+    fn new(connection: s2n_quic::Connection, client: Option<Client>) -> Result<Self, Error> {
+        let alpn = connection.application_protocol()?;
+        let version = Version::from_alpn(&alpn).ok_or(Error::NoCommonProtocol)?;
+        let peer = connection.remote_addr()?;
+        let (inner, acceptor) = connection.split();
+        Ok(Self { handle: Handle { inner, version, peer }, acceptor, client })
+    }
+
+    /// What many may hold of it.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// The next stream that the client opens; `None` when the connection is closed.
@@ -260,19 +284,13 @@ impl Connection {
     /// # Errors
     /// The connection is lost.
     pub async fn open_stream(&mut self) -> Result<(Outgoing, Incoming), Error> {
-        let stream = self.handle.open_bidirectional_stream().await?;
+        let stream = self.handle.inner.open_bidirectional_stream().await?;
         Ok(self.framed(stream))
-    }
-
-    /// Closes the connection at once, with an error code for the peer; 0 is none. What was not
-    /// acknowledged is dropped.
-    pub fn close(&self, code: u16) {
-        self.handle.close(u32::from(code).into());
     }
 
     /// Closes a client's connection and waits, for a moment at most, until the peer was told.
     pub async fn shut(mut self, code: u16) {
-        self.close(code);
+        self.handle.close(code);
         if let Some(client) = &mut self.client {
             let _ = timeout(SHUT_GRACE, client.wait_idle()).await;
         }
@@ -281,7 +299,8 @@ impl Connection {
     fn framed(&self, stream: BidirectionalStream) -> (Outgoing, Incoming) {
         let (receive, send) = stream.split();
         let role = if self.client.is_some() { Role::Client } else { Role::Server };
-        (Outgoing::new(send, self.version), Incoming::new(receive, self.version, role))
+        let version = self.handle.version;
+        (Outgoing::new(send, version), Incoming::new(receive, version, role))
     }
 }
 

@@ -79,6 +79,28 @@ pub enum Error {
     Lost(String),
 }
 
+impl Error {
+    /// Whether the same thing may succeed a moment later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Resolve { .. }
+            | Self::NoAnswer { .. }
+            | Self::ConnectionRefused
+            | Self::Reset(_)
+            | Self::Closed
+            | Self::Idle
+            | Self::Lost(_) => true,
+            Self::ClosedWithError(_)
+            | Self::Bind { .. }
+            | Self::Setting(_)
+            | Self::Tls(_)
+            | Self::Untrusted(_)
+            | Self::NoCommonProtocol
+            | Self::Handshake(_) => false,
+        }
+    }
+}
+
 impl From<connection::Error> for Error {
     fn from(error: connection::Error) -> Self {
         match error {

@@ -60,11 +60,12 @@ impl Outgoing {
         self.queue.push(pdu.encode(self.version, self.session_id));
     }
 
-    /// Queues a HEARTBEAT with the time of the clock.
-    pub fn queue_heartbeat(&mut self) {
+    /// Queues a HEARTBEAT with the time of the clock, which is returned.
+    pub fn queue_heartbeat(&mut self) -> u64 {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let millis = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
-        self.queue(&Pdu::Heartbeat(millis));
+        let timestamp = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        self.queue(&Pdu::Heartbeat { timestamp, echo: false });
+        timestamp
     }
 
     /// Queues a chunk, whose payload comes in slices of `length` bytes together; they are not

@@ -6,13 +6,14 @@ mod error;
 mod fingerprint;
 mod framed;
 mod identity;
+mod reset;
 mod telemetry;
 mod tls;
 
 use std::time::Duration;
 
 pub use certificate::{Certificate, CertificateError, is_server_name};
-pub use endpoint::{Address, Connection, Connector, Listener};
+pub use endpoint::{Address, Connection, Connector, Handle, Listener};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use framed::{Incoming, Outgoing, ReceiveError};

@@ -14,6 +14,7 @@
 mod canvas;
 mod json;
 mod keys;
+pub mod list;
 mod outbox;
 mod play;
 mod rate;

@@ -33,13 +33,13 @@ pub(super) struct Note {
 impl Note {
     /// The words alone.
     pub(super) fn plain(&self) -> String {
-        format!("{} {}", self.name, self.text)
+        format!("{} {}", self.name, self.text).trim_end().to_owned()
     }
 
     fn styled(&self) -> String {
         let color = Style::from_dotted_str(self.color);
         let name = color.clone().bold().apply_to(&self.name);
-        format!("{} {name} {}", color.apply_to(self.symbol), self.text)
+        format!("{} {name} {}", color.apply_to(self.symbol), self.text).trim_end().to_owned()
     }
 }
 

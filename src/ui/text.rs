@@ -59,6 +59,12 @@ fn scaled(mut value: f64, step: f64, mut unit: &'static str, larger: &[&'static 
     format!("{value:.decimals$} {unit}")
 }
 
+/// A part of a whole in whole percent, which are 100 only where nothing is missing.
+pub(super) fn percent(part: u64, whole: u64) -> u64 {
+    let hundredths = u128::from(part.min(whole)) * 100;
+    hundredths.checked_div(whole.into()).map_or(100, |percent| percent as u64)
+}
+
 /// What `bytes` in `time` come to, bit/s; 0 where there is no time to speak of.
 pub(super) fn mean_rate(bytes: u64, time: Duration) -> f64 {
     let seconds = time.as_secs_f64();
@@ -143,6 +149,11 @@ mod tests {
             (u64::MAX, "16 EiB"),
         ] {
             assert_eq!(bytes(count), text);
+        }
+        for (part, whole, parts) in
+            [(0, 9, 0), (u64::MAX - 1, u64::MAX, 99), (9, 9, 100), (9, 8, 100), (0, 0, 100)]
+        {
+            assert_eq!(percent(part, whole), parts);
         }
         assert_eq!(bit_rate(498_213.0), "498 kbit/s");
         assert_eq!(bit_rate(999_700.0), "1.00 Mbit/s");

@@ -3,6 +3,7 @@
 //! Each is read from text, which serves flags and environment variables, and from a TOML value,
 //! which serves files; both ways check the same range.
 
+mod locator;
 mod number;
 mod text;
 
@@ -15,8 +16,9 @@ use toml::Value;
 use crate::protocol::MAX_CHUNK_SIZE;
 use crate::transport::{MAX_MTU, MIN_MTU};
 
-pub use number::{Seconds, Size, Whole};
-pub use text::{Address, Congestion, Host, Listen, Name};
+pub use locator::{Locator, url};
+pub use number::{Rate, Seconds, Size, Start, Whole};
+pub use text::{Address, Congestion, Host, Listen, Pacing, Protocol, Text};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -24,6 +26,8 @@ const PIB: u64 = 1 << 50;
 
 /// Bit/s.
 pub type Bitrate = Whole<u32, 1, { u32::MAX as u64 }>;
+/// The most bit/s of a session, or 0.
+pub type MaxRate = Whole<u64, 0, { u64::MAX }>;
 /// Bytes of media in a chunk.
 pub type ChunkSize = Size<u32, 1, { MAX_CHUNK_SIZE as u64 }>;
 /// Bytes of media kept in memory; a smaller cache could not hold one block of a file.
@@ -48,12 +52,18 @@ pub type PauseAt = Whole<u32, 0, { u32::MAX as u64 }>;
 pub type PauseFor = Seconds<0, 86_400_000>;
 /// How long to wait for a server.
 pub type ConnectTimeout = Seconds<1, 3_600_000>;
+/// How long to try to get a lost connection back.
+pub type RetryFor = Seconds<0, 86_400_000>;
+/// The name of a codec or of a profile.
+pub type Name = Text<0>;
+/// The name of media in a server's library.
+pub type Title = Text<1>;
 /// The largest UDP payload to try, bytes.
 pub type Mtu = Whole<u16, { MIN_MTU as u64 }, { MAX_MTU as u64 }>;
 /// How long a certificate is valid.
 pub type Days = Whole<u32, 1, 36_500>;
 
-/// The longest text that fits OPEN_STREAM safely, and the most bitrates, whose count is one byte.
+/// The longest text that OPEN_STREAM takes, bytes, and the most bitrates, whose count is one byte.
 const MAX_LEN: usize = 255;
 
 /// A value is not what its setting takes; the text says what that is.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::{Invalid, written};
+use crate::client;
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -114,5 +115,77 @@ impl<const MIN_MS: u64, const MAX_MS: u64> TryFrom<Value> for Seconds<MIN_MS, MA
 
     fn try_from(value: Value) -> Result<Self, Invalid> {
         written(value, &["integer", "float"], Self::expected())?.parse()
+    }
+}
+
+/// Where in the media to start: at a byte, or at a part of the whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Start(client::Start);
+
+impl From<Start> for client::Start {
+    fn from(Start(start): Start) -> Self {
+        start
+    }
+}
+
+impl FromStr for Start {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let start = match text.strip_suffix('%') {
+            None => text.parse().ok().map(|ByteSize(byte)| client::Start::Byte(byte)),
+            Some(percent) => {
+                let percent = percent.parse().ok().filter(|part| (0.0..=100.0).contains(part));
+                percent.map(|percent: f64| client::Start::Fraction(percent / 100.0))
+            }
+        };
+        let expected = "a number of bytes, such as 1048576 or 10MiB, or a part from 0% to 100%";
+        start.map(Self).ok_or_else(|| Invalid::expected(text, expected))
+    }
+}
+
+/// How fast a client wants its media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct Rate(client::Rate);
+
+impl From<Rate> for client::Rate {
+    fn from(Rate(rate): Rate) -> Self {
+        rate
+    }
+}
+
+impl Rate {
+    const EXPECTED: &str = "auto, bitrate, max or a number of bit/s, such as 2500000, 2500k or 4M";
+    const UNITS: [(char, u64); 3] = [('k', 1_000), ('M', 1_000_000), ('G', 1_000_000_000)];
+
+    /// A speed on the wire is decimal, and 0 stands for no limit there.
+    fn bits_per_second(text: &str) -> Option<u64> {
+        let unit = Self::UNITS.iter().find(|(unit, _)| text.ends_with(*unit));
+        let (unit, scale) = *unit.unwrap_or(&(' ', 1));
+        let number: u64 = text.strip_suffix(unit).unwrap_or(text).parse().ok()?;
+        number.checked_mul(scale).filter(|rate| *rate > 0)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let rate = match text {
+            "auto" => Some(client::Rate::Auto),
+            "bitrate" => Some(client::Rate::Bitrate),
+            "max" => Some(client::Rate::Max),
+            _ => Self::bits_per_second(text).map(client::Rate::BitsPerSecond),
+        };
+        rate.map(Self).ok_or_else(|| Invalid::expected(text, Self::EXPECTED))
+    }
+}
+
+impl TryFrom<Value> for Rate {
+    type Error = Invalid;
+
+    fn try_from(value: Value) -> Result<Self, Invalid> {
+        written(value, &["integer", "string"], Self::EXPECTED)?.parse()
     }
 }

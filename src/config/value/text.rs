@@ -7,31 +7,32 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::{Invalid, MAX_LEN, Port, written};
-use crate::transport;
+use crate::protocol::Version;
+use crate::{server, transport};
 
-/// The name of a codec or of a profile, at most 255 bytes.
+/// A text of `MIN` to 255 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]
-pub struct Name(String);
+pub struct Text<const MIN: usize>(String);
 
-impl From<Name> for String {
-    fn from(Name(text): Name) -> Self {
+impl<const MIN: usize> From<Text<MIN>> for String {
+    fn from(Text(text): Text<MIN>) -> Self {
         text
     }
 }
 
-impl FromStr for Name {
+impl<const MIN: usize> FromStr for Text<MIN> {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         match text.len() {
-            0..=MAX_LEN => Ok(Self(text.to_owned())),
-            len => Err(Invalid(format!("{len} bytes given where at most {MAX_LEN} are taken"))),
+            len if (MIN..=MAX_LEN).contains(&len) => Ok(Self(text.to_owned())),
+            len => Err(Invalid(format!("{len} bytes given where {MIN} to {MAX_LEN} are taken"))),
         }
     }
 }
 
-impl TryFrom<Value> for Name {
+impl<const MIN: usize> TryFrom<Value> for Text<MIN> {
     type Error = Invalid;
 
     fn try_from(value: Value) -> Result<Self, Invalid> {
@@ -125,5 +126,50 @@ impl FromStr for Congestion {
 impl From<Congestion> for transport::Congestion {
     fn from(Congestion(controller): Congestion) -> Self {
         controller
+    }
+}
+
+/// Who decides how fast a session is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pacing(server::Pacing);
+
+impl FromStr for Pacing {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "client" => Ok(Self(server::Pacing::Client)),
+            "bitrate" => Ok(Self(server::Pacing::Bitrate)),
+            _ => Err(Invalid::expected(format!("{text:?}"), "\"client\" or \"bitrate\"")),
+        }
+    }
+}
+
+impl From<Pacing> for server::Pacing {
+    fn from(Pacing(pacing): Pacing) -> Self {
+        pacing
+    }
+}
+
+/// The number of a protocol version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Protocol(Version);
+
+impl FromStr for Protocol {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let named = Version::ALL.into_iter().find(|version| version.number().to_string() == text);
+        named.map(Self).ok_or_else(|| {
+            let numbers = Version::ALL.iter().rev().map(|version| version.number().to_string());
+            let numbers: Vec<_> = numbers.collect();
+            Invalid::expected(text, format!("a version of the protocol: {}", numbers.join(" or ")))
+        })
+    }
+}
+
+impl From<Protocol> for Version {
+    fn from(Protocol(version): Protocol) -> Self {
+        version
     }
 }

@@ -1,5 +1,6 @@
 //! What is seen of a session that plays.
 
+mod moment;
 mod notes;
 mod rows;
 
@@ -19,8 +20,10 @@ use super::text::mean_rate;
 use super::{Failure, Style};
 use crate::client::{Event, Phase, Snapshot};
 use crate::config::Report;
-use notes::note;
-use rows::{Moment, line, look, rows};
+use crate::protocol::Version;
+use moment::{Moment, line, look};
+use notes::notes;
+use rows::rows;
 
 /// How often the bars are drawn while chunks come.
 const FRAME: Duration = Duration::from_millis(100);
@@ -96,6 +99,9 @@ struct Session {
     keys: bool,
     rate: Rate,
     began: Instant,
+    version: Option<Version>,
+    /// Which try to get the connection back comes next.
+    attempt: u32,
     /// When it was over, and the mean rate if it ended as it should.
     ended: Option<(Instant, Option<f64>)>,
     next_line: Instant,
@@ -105,7 +111,16 @@ impl Session {
     fn new(snapshot: watch::Receiver<Snapshot>, keys: bool) -> Self {
         let now = Instant::now();
         let rate = Rate::over(RATE_WINDOW);
-        Self { snapshot, keys, rate, began: now, ended: None, next_line: now }
+        Self {
+            snapshot,
+            keys,
+            rate,
+            began: now,
+            version: None,
+            attempt: 0,
+            ended: None,
+            next_line: now,
+        }
     }
 
     fn moment(&self, now: Instant, failed: bool) -> Moment {
@@ -120,6 +135,8 @@ impl Session {
             look: look(snapshot.phase, failed),
             snapshot,
             rate,
+            version: self.version,
+            attempt: self.attempt,
             elapsed: until.saturating_duration_since(self.began),
             keys: self.keys && self.ended.is_none(),
         }
@@ -137,14 +154,17 @@ impl View for Session {
         match event {
             Event::Chunk { total, .. } => self.rate.note(at, *total),
             Event::Paused { .. } | Event::Resumed { .. } => self.rate.reset(),
+            Event::Connected { version, .. } => self.version = Some(*version),
+            Event::Reconnecting { attempt, .. } => {
+                self.attempt = *attempt;
+                self.rate.reset();
+            }
             Event::Closed { bytes, elapsed, .. } => {
                 self.ended = Some((at, Some(mean_rate(*bytes, *elapsed))));
             }
-            Event::Connected { .. } | Event::Requested(_) | Event::Accepted { .. } => {}
+            Event::Requested(_) | Event::Accepted { .. } | Event::Continuing { .. } => {}
         }
-        if let Some(note) = note(event) {
-            screen.note(&note);
-        }
+        notes(event).iter().for_each(|note| screen.note(note));
     }
 
     fn frame(&mut self, now: Instant, screen: &mut Screen) -> Option<Instant> {
@@ -173,7 +193,7 @@ impl View for Session {
         self.ended.get_or_insert((now, None));
         let moment = self.moment(now, failed);
         // An empty strip would say no more than the error does.
-        let worth_leaving = screen.mode() == Mode::Bars && moment.snapshot.seq > 0;
+        let worth_leaving = screen.mode() == Mode::Bars && moment.snapshot.bytes > 0;
         screen.draw(match worth_leaving {
             true => rows(&moment, screen.width()),
             false => Vec::new(),

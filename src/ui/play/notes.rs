@@ -1,12 +1,43 @@
 //! Protocol events in words.
 
-use crate::client::Event;
+use crate::client::{Event, MediaInfo};
 use crate::session::client::Cause;
 use crate::ui::screen::Note;
 use crate::ui::text::{bit_rate, bytes, count, escape, length, mean_rate};
 
 /// What people are told of an event, if anything.
-pub(super) fn note(event: &Event) -> Option<Note> {
+pub(super) fn notes(event: &Event) -> Vec<Note> {
+    match event {
+        Event::Accepted { media, start, rate, .. } => {
+            note(event).into_iter().chain(of_media(media, *start, *rate)).collect()
+        }
+        event => note(event).into_iter().collect(),
+    }
+}
+
+/// What will come and how fast, as far as the server said, on a line of its own.
+fn of_media(media: &MediaInfo, start: u64, rate: Option<u64>) -> Option<Note> {
+    let rate = rate.map(|rate| match rate {
+        0 => "as fast as it goes".to_owned(),
+        rate => format!("paced at {}", bit_rate(rate as f64)),
+    });
+    let said = |text: &Option<String>| text.as_deref().map(|text| escape(text).into_owned());
+    let fields = [
+        said(&media.title),
+        said(&media.media_type),
+        media.size.map(bytes),
+        (start > 0).then(|| format!("from {}", bytes(start))),
+        rate,
+    ];
+    let mut fields: Vec<_> = fields.into_iter().flatten().collect();
+    if let Some((_, but_last)) = fields.split_last_mut() {
+        but_last.iter_mut().for_each(|field| field.push(','));
+    }
+    let (name, rest) = fields.split_first()?;
+    Some(Note { symbol: '←', color: "cyan", name: name.clone(), text: rest.join(" ") })
+}
+
+fn note(event: &Event) -> Option<Note> {
     let (symbol, color, name, text) = match event {
         Event::Connected { server, version, fingerprint } => {
             let short: String = fingerprint.to_string().chars().take("3F:A2:9C:11".len()).collect();
@@ -19,7 +50,7 @@ pub(super) fn note(event: &Event) -> Option<Note> {
             let wanted = [open.codec.as_str(), open.profile.as_str()].map(escape).join(" ");
             ('→', "cyan", "OPEN_STREAM", format!("{wanted}, {}", rates.join(" or ")))
         }
-        Event::Accepted { session, ack } => {
+        Event::Accepted { session, ack, .. } => {
             let rate = bit_rate(ack.bitrate.into());
             let chunk = bytes(ack.max_chunk_size.into());
             let (keepalive, timeout) = (ack.keepalive, ack.session_timeout);
@@ -27,6 +58,19 @@ pub(super) fn note(event: &Event) -> Option<Note> {
                 "session {session}, {rate}, {chunk} chunks, keepalive {keepalive} s, timeout {timeout} s"
             );
             ('←', "cyan", "OPEN_ACK", text)
+        }
+        Event::Continuing { offset } => {
+            let text = format!("at {}: that much is in the file already", bytes(*offset));
+            ('→', "cyan", "continuing", text)
+        }
+        Event::Reconnecting { attempt, delay, offset, cause } => {
+            let (cause, delay) = (escape(cause), length(*delay));
+            let from = match *offset {
+                0 => "the start".to_owned(),
+                offset => bytes(offset),
+            };
+            let text = format!("{cause}; try {attempt} in {delay}, from {from}");
+            ('↻', "red", "connection lost:", text)
         }
         Event::Chunk { .. } => return None,
         Event::Paused { seq, cause } => {
@@ -65,8 +109,6 @@ mod tests {
 
     #[test]
     fn off_a_terminal_words_say_it_all() {
-        let ack =
-            OpenAck { bitrate: 500_000, max_chunk_size: 65_536, keepalive: 5, session_timeout: 30 };
         let open = OpenStream {
             codec: "h264".into(),
             profile: "\x1b[2Jbase".into(),
@@ -85,13 +127,19 @@ mod tests {
             chunks: 8,
             elapsed: Duration::from_secs(8),
         };
+        let reconnecting = |offset| {
+            let delay = Duration::from_millis(500);
+            Event::Reconnecting { attempt: 2, delay, offset, cause: "reset\x07".into() }
+        };
         for (event, text) in [
             (connected, "connected to [::1]:9000, protocol version 1, certificate 2D:71:16:42…"),
             (Event::Requested(open), r"OPEN_STREAM h264 \u{1b}[2Jbase, 240 kbit/s or 500 kbit/s"),
             (
-                Event::Accepted { session: 1, ack },
-                "OPEN_ACK session 1, 500 kbit/s, 64 KiB chunks, keepalive 5 s, timeout 30 s",
+                Event::Continuing { offset: 12 << 20 },
+                "continuing at 12 MiB: that much is in the file already",
             ),
+            (reconnecting(12 << 20), r"connection lost: reset\u{7}; try 2 in 0.5 s, from 12 MiB"),
+            (reconnecting(0), r"connection lost: reset\u{7}; try 2 in 0.5 s, from the start"),
             (
                 Event::Paused { seq: 3, cause: Cause::Script(Duration::ZERO) },
                 "PAUSE_STREAM after chunk 3, by the script",
@@ -103,7 +151,31 @@ mod tests {
             (Event::Resumed { seq: 3, after: Duration::from_secs(2) }, "RESUME_STREAM after 2.0 s"),
             (closed, "CLOSE_STREAM complete, 512 KiB in 8 chunks, 8.0 s, 524 kbit/s"),
         ] {
-            assert_eq!(note(&event).unwrap().plain(), text);
+            let [note] = &notes(&event)[..] else { panic!("{text}") };
+            assert_eq!(note.plain(), text);
         }
+    }
+
+    #[test]
+    fn of_the_media_there_is_as_much_as_the_server_said() {
+        let ack =
+            OpenAck { bitrate: 500_000, max_chunk_size: 65_536, keepalive: 5, session_timeout: 30 };
+        let lines = |media, start, rate| {
+            let event = Event::Accepted { session: 1, ack, media, start, rate };
+            notes(&event).iter().map(Note::plain).collect::<Vec<_>>()
+        };
+        let terms = "OPEN_ACK session 1, 500 kbit/s, 64 KiB chunks, keepalive 5 s, timeout 30 s";
+        assert_eq!(lines(MediaInfo::default(), 0, None), [terms]);
+        let film = MediaInfo {
+            title: Some("film\x07.mp4".into()),
+            size: Some(20 << 20),
+            media_type: Some("video/mp4".into()),
+        };
+        let said = r"film\u{7}.mp4, video/mp4, 20 MiB, from 5 MiB, as fast as it goes";
+        assert_eq!(lines(film, 5 << 20, Some(0)), [terms, said]);
+        let live = MediaInfo { title: Some("live".into()), ..MediaInfo::default() };
+        assert_eq!(lines(live, 0, None), [terms, "live"]);
+        let silent = MediaInfo::default();
+        assert_eq!(lines(silent, 0, Some(500_000)), [terms, "paced at 500 kbit/s"]);
     }
 }

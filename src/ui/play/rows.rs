@@ -1,57 +1,51 @@
-//! The state of a session, as rows that move or as a line.
-
-use std::time::Duration;
+//! The state of a session, as rows that move.
 
 use console::{Style as Paint, measure_text_width};
 
+use super::moment::Moment;
 use crate::client::{Phase, Snapshot};
-use crate::ui::screen::Row;
-use crate::ui::text::{bit_rate, bytes, clock, fit, round_trip};
+use crate::ui::screen::{Bar, Row};
+use crate::ui::text::{clock, fit, percent};
 
-/// The fewest cells that still make a strip.
+/// The fewest cells that still make a strip or a bar.
 const MIN_CELLS: usize = 8;
-
-/// The session at one moment.
-pub(super) struct Moment {
-    pub(super) look: Look,
-    pub(super) snapshot: Snapshot,
-    pub(super) rate: Option<f64>,
-    pub(super) elapsed: Duration,
-    pub(super) keys: bool,
-}
-
-/// How a state looks.
-pub(super) struct Look {
-    symbol: char,
-    label: &'static str,
-    color: &'static str,
-}
-
-pub(super) fn look(phase: Phase, failed: bool) -> Look {
-    let (symbol, label, color) = match phase {
-        _ if failed => ('✗', "failed", "red"),
-        Phase::Connecting => ('◌', "connecting", "cyan"),
-        Phase::Streaming => ('▶', "streaming", "green"),
-        Phase::Paused => ('⏸', "paused", "yellow"),
-        Phase::WaitingForSink => ('◷', "waiting for the player", "magenta"),
-        Phase::Closed => ('■', "closed", "green"),
-    };
-    Look { symbol, label, color }
-}
 
 /// The two rows of bars mode.
 pub(super) fn rows(moment: &Moment, width: usize) -> Vec<Row> {
-    vec![Row::text(&strip_row(moment, width), width), Row::text(&figures_row(moment, width), width)]
+    let first = match moment.snapshot.size {
+        Some(size) => bar_row(moment, size, width),
+        None => Row::text(&strip_row(moment, width), width),
+    };
+    vec![first, Row::text(&figures_row(moment, width), width)]
+}
+
+/// The state, how much of the whole is there, how fast the rest comes and when it will be there.
+fn bar_row(moment: &Moment, size: u64, width: usize) -> Row {
+    let (state, color) = (moment.look.state(), moment.look.color);
+    let left = format!("{}  ", Paint::from_dotted_str(color).bold().apply_to(&state));
+    let Some(room) = width.checked_sub(measure_text_width(&left) + MIN_CELLS + 2) else {
+        return Row::text(&left, width);
+    };
+    let done = moment.snapshot.position;
+    let mut fields = vec![
+        format!("{:>4}", format!("{}%", percent(done, size))),
+        format!("{:>10}", moment.pace()),
+        format!("{:>5}", clock(moment.elapsed)),
+    ];
+    // While it lasts the place is kept, so that the bar's end stays where it is.
+    if moment.snapshot.phase != Phase::Closed {
+        fields.push(format!("{:<9}", moment.eta().unwrap_or_default()));
+    }
+    let bar = Bar { done: done.min(size), total: size, color };
+    Row { left, bar: Some(bar), right: format!("  {}", fit(&fields, "  ", room)) }
 }
 
 /// The state, the chunks as they arrive, and how fast.
 fn strip_row(moment: &Moment, width: usize) -> String {
-    let Look { symbol, label, color } = moment.look;
-    // Wide enough for the longest of the usual states, so that the strip stays where it is.
-    let state = format!("{symbol} {label:<10}");
+    let (state, color) = (moment.look.state(), moment.look.color);
     let room = width.saturating_sub(measure_text_width(&state) + MIN_CELLS + 4);
-    let rate = moment.rate.map(bit_rate).unwrap_or_default();
-    let right = fit(&[format!("{rate:>10}"), format!("{:>5}", clock(moment.elapsed))], "  ", room);
+    let pace = format!("{:>10}", moment.pace());
+    let right = fit(&[pace, format!("{:>5}", clock(moment.elapsed))], "  ", room);
     let taken = measure_text_width(&state) + measure_text_width(&right) + 4;
     let cells = strip(moment.snapshot.seq, width.saturating_sub(taken), color);
     let state = Paint::from_dotted_str(color).bold().apply_to(state);
@@ -74,65 +68,89 @@ fn strip(seq: u32, width: usize, color: &str) -> String {
     format!("{}{newest}{behind}", paint.apply_to("▰".repeat(before)))
 }
 
+/// A field of the second row, and its rank: the higher, the earlier it gives way.
+type Ranked = (u8, String);
+
+/// The rank of the keys among the figures.
+const KEYS: u8 = 5;
+
 /// The figures, and the keys at the right.
 fn figures_row(moment: &Moment, width: usize) -> String {
     let width = width.saturating_sub(2);
-    // The keys give way to the figures, and what was agreed gives way to the keys.
-    let figures = fit(&figures(moment), " · ", width);
-    let room = width.saturating_sub(measure_text_width(&figures));
-    let keys = fit(&[keys(moment)], "", room.saturating_sub(2));
-    let room = room - measure_text_width(&keys);
-    let agreed = match moment.snapshot.bitrate {
-        0 => String::new(),
-        rate => fit(&[format!(" · agreed {}", bit_rate(rate.into()))], "", room.saturating_sub(2)),
+    let figures = figures(moment);
+    let before_keys = figures.iter().filter(|(rank, _)| *rank < KEYS).cloned().collect();
+    let room = width.saturating_sub(measure_text_width(&fit_ranked(before_keys, width)) + 2);
+    let keys = keys(moment).into_iter().find(|keys| measure_text_width(keys) <= room);
+    let keys = keys.unwrap_or_default();
+    let taken = match measure_text_width(keys) {
+        0 => 0,
+        keys => keys + 2,
     };
-    let gap = " ".repeat(room - measure_text_width(&agreed));
-    format!("  {figures}{agreed}{gap}{}", Paint::new().dim().apply_to(keys))
+    let figures = fit_ranked(figures, width - taken);
+    let gap = width - measure_text_width(&figures) - measure_text_width(keys);
+    format!("  {figures}{}{}", " ".repeat(gap), Paint::new().dim().apply_to(keys))
 }
 
-/// What the keys do, where there are any.
-fn keys(moment: &Moment) -> String {
-    let keys = match moment.snapshot.phase {
-        _ if !moment.keys => "",
-        Phase::Paused => "space resumes · q quits",
-        _ => "space pauses · q quits",
-    };
-    keys.to_owned()
+/// As many of the fields as fit the width, side by side.
+fn fit_ranked(mut fields: Vec<Ranked>, width: usize) -> String {
+    loop {
+        let texts: Vec<_> = fields.iter().map(|(_, text)| text.as_str()).collect();
+        let line = texts.join(" · ");
+        let Some(last) = fields.iter().map(|(rank, _)| *rank).max() else { return line };
+        if measure_text_width(&line) <= width {
+            return line;
+        }
+        fields.retain(|(rank, _)| *rank < last);
+    }
 }
 
-/// Chunks, bytes, and how the path is; most important first.
-fn figures(moment: &Moment) -> [String; 4] {
-    let Snapshot { seq, bytes: total, rtt, lost_packets, .. } = moment.snapshot;
-    let rtt = rtt.map_or_else(|| "–".to_owned(), round_trip);
-    [format!("chunk {seq}"), bytes(total), format!("rtt {rtt}"), format!("lost {lost_packets}")]
+/// What the keys do, where there are any, at length and in short.
+fn keys(moment: &Moment) -> [&'static str; 2] {
+    match moment.snapshot.phase {
+        _ if !moment.keys => [""; 2],
+        Phase::Paused => ["space resumes · q quits", "␣ resume · q quit"],
+        _ => ["space pauses · q quits", "␣ pause · q quit"],
+    }
 }
 
-/// The line that plain mode prints once a second.
-pub(super) fn line(moment: &Moment) -> String {
-    let [chunk, bytes, rtt, lost] = figures(moment);
-    let rate = moment.rate.map(|rate| format!(", {}", bit_rate(rate))).unwrap_or_default();
-    format!("{} {chunk}, {bytes}{rate}, {rtt}, {lost}", moment.look.label)
+/// What there is, how the path is, and what was agreed.
+fn figures(moment: &Moment) -> Vec<Ranked> {
+    let Snapshot { seq, lost_packets, .. } = moment.snapshot;
+    let version = moment.version.map(|version| format!("v{}", version.number()));
+    let fields = [
+        (0, Some(format!("chunk {seq}"))),
+        (1, Some(moment.amount())),
+        (2, Some(moment.rtt())),
+        (KEYS + 2, moment.echo()),
+        (3, Some(format!("lost {lost_packets}"))),
+        (4, version),
+        (KEYS + 1, moment.terms()),
+    ];
+    fields.into_iter().filter_map(|(rank, text)| Some((rank, text?))).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::moment::look;
     use super::*;
+    use crate::protocol::Version;
 
     fn moment(phase: Phase, seq: u32, figure: u64, rate: Option<f64>) -> Moment {
         let snapshot = Snapshot {
             phase,
             seq,
             bytes: figure,
+            position: figure,
             bitrate: 500_000,
             rtt: Some(Duration::from_micros(312)),
             lost_packets: figure,
+            ..Snapshot::default()
         };
+        let (look, version, attempt) = (look(phase, false), Some(Version::V1), seq);
         let elapsed = Duration::from_secs(figure);
-        Moment { look: look(phase, false), snapshot, rate, elapsed, keys: true }
-    }
-
-    fn drawn(moment: &Moment, width: usize) -> Vec<String> {
-        rows(moment, width).into_iter().map(|row| row.left).collect()
+        Moment { look, snapshot, rate, version, attempt, elapsed, keys: true }
     }
 
     #[test]
@@ -142,12 +160,20 @@ mod tests {
             Phase::Streaming,
             Phase::Paused,
             Phase::WaitingForSink,
+            Phase::Reconnecting,
             Phase::Closed,
         ];
         for (phase, width) in phases.iter().flat_map(|phase| (1..=200).map(move |w| (*phase, w))) {
             for (seq, figure) in [(0, 0), (1, 1), (8, 524_288), (u32::MAX, u64::MAX)] {
-                for row in drawn(&moment(phase, seq, figure, Some(13.4e9)), width) {
-                    assert!(measure_text_width(&row) <= width, "{width}: {row}");
+                for size in [None, Some(0), Some(524_288), Some(u64::MAX)] {
+                    let mut moment = moment(phase, seq, figure, Some(13.4e9));
+                    moment.snapshot.size = size;
+                    moment.snapshot.echo = size.map(|_| Duration::from_micros(800));
+                    for row in rows(&moment, width) {
+                        let bar = if row.bar.is_some() { MIN_CELLS } else { 0 };
+                        let texts = measure_text_width(&row.left) + measure_text_width(&row.right);
+                        assert!(texts + bar <= width, "{width}: {row:?}");
+                    }
                 }
             }
         }
@@ -157,16 +183,55 @@ mod tests {
     fn the_least_important_figures_go_first() {
         let mut moment = moment(Phase::Streaming, 5, 3, Some(498e3));
         moment.snapshot.bytes = 327_680;
-        let figures = |width| drawn(&moment, width).remove(1).trim().to_owned();
-        assert_eq!(figures(30), "chunk 5 · 320 KiB");
-        assert_eq!(figures(60), "chunk 5 · 320 KiB · rtt 0.31 ms · lost 3");
-        assert!(figures(80).starts_with("chunk 5 · 320 KiB · rtt 0.31 ms · lost 3   "));
-        assert!(figures(80).ends_with("   space pauses · q quits"));
-        assert!(figures(160).contains(" · lost 3 · agreed 500 kbit/s   "));
+        let figures = |moment: &Moment, width| figures_row(moment, width).trim().to_owned();
+        assert_eq!(figures(&moment, 30), "chunk 5 · 320 KiB");
+        let least = "chunk 5 · 320 KiB · rtt 0.31 ms · lost 3";
+        assert_eq!(figures(&moment, 43), least);
+        assert_eq!(figures(&moment, 50), format!("{least} · v1"));
+        assert_eq!(figures(&moment, 67), format!("{least} · v1    ␣ pause · q quit"));
+        assert_eq!(figures(&moment, 71), format!("{least} · v1  space pauses · q quits"));
+        assert!(figures(&moment, 100).starts_with(&format!("{least} · v1 · paced 500 kbit/s   ")));
+        moment.snapshot.size = Some(20 << 20);
+        moment.snapshot.echo = Some(Duration::from_micros(800));
+        moment.snapshot.position = 1_310_720;
+        assert_eq!(
+            figures(&moment, 80),
+            "chunk 5 · 1.25 MiB of 20 MiB · rtt 0.31 ms · lost 3 · v1      ␣ pause · q quit"
+        );
+        let all = "chunk 5 · 1.25 MiB of 20 MiB · rtt 0.31 ms · echo 0.80 ms · lost 3 · v1 · paced 500 kbit/s   ";
+        assert!(figures(&moment, 160).starts_with(all));
+        assert!(figures(&moment, 160).ends_with("   space pauses · q quits"));
+    }
 
-        let strip = |width| drawn(&moment, width).remove(0);
+    #[test]
+    fn the_first_row_is_a_strip_or_where_the_size_is_known_a_bar() {
+        let mut moment = moment(Phase::Streaming, 5, 3, Some(498e3));
+        let strip = |width| strip_row(&moment, width);
         assert_eq!(strip(40), "▶ streaming   ▰▰▰▰▰▱▱▱▱▱▱▱▱▱  498 kbit/s");
         assert!(strip(80).ends_with("▱  498 kbit/s   0:03"));
+
+        moment.snapshot.position = 1_310_720;
+        moment.snapshot.size = Some(20 << 20);
+        let row = |moment: &Moment, width| bar_row(moment, 20 << 20, width);
+        let (at_40, at_80) = (row(&moment, 40), row(&moment, 80));
+        let bar = Bar { done: 1_310_720, total: 20 << 20, color: "green" };
+        assert_eq!((at_40.left.as_str(), at_40.bar), ("▶ streaming   ", Some(bar)));
+        assert_eq!(at_40.right, "    6%  498 kbit/s");
+        assert_eq!(at_80.right, "    6%  498 kbit/s   0:03  ETA 5:16 ");
+        let with = |phase| Moment {
+            look: look(phase, false),
+            snapshot: Snapshot { phase, ..moment.snapshot },
+            rate: None,
+            ..moment
+        };
+        assert_eq!(row(&with(Phase::Paused), 80).right, "    6%               0:03           ");
+        assert_eq!(row(&with(Phase::Closed), 80).right, "    6%               0:03");
+        let outage = row(&with(Phase::Reconnecting), 80);
+        assert_eq!(
+            (outage.left.as_str(), outage.right.as_str()),
+            ("↻ reconnecting  ", "    6%       try 5   0:03           ")
+        );
+        assert_eq!(row(&moment, 16).bar, None);
     }
 
     #[test]
@@ -178,13 +243,5 @@ mod tests {
         assert_eq!(strip(7, 4, "green"), "▰▰▰▱");
         assert_eq!(strip(8, 4, "green"), "▰▰▰▰");
         assert_eq!(strip(9, 0, "green"), "");
-    }
-
-    #[test]
-    fn off_a_terminal_there_is_a_line() {
-        let mut moment = moment(Phase::Streaming, 5, 0, Some(498e3));
-        moment.snapshot.bytes = 327_680;
-        let text = "streaming chunk 5, 320 KiB, 498 kbit/s, rtt 0.31 ms, lost 0";
-        assert_eq!(line(&moment), text);
     }
 }

@@ -50,6 +50,8 @@ pub enum Told {
         fingerprint: Fingerprint,
         /// What it serves, in words.
         media: String,
+        /// What to play it by, ready to be pasted.
+        url: String,
     },
     /// Something happened to a session.
     Session(Event),
@@ -115,16 +117,15 @@ impl Server {
         }
     }
 
-    fn summary(&mut self, now: Instant, running: &[(u32, Arc<Meter>)]) -> Summary {
+    fn summary(&mut self, now: Instant) -> Summary {
         let bytes = self.sessions.bytes();
-        let streaming = running.iter().filter(|(_, meter)| meter.phase() == Phase::Streaming);
-        let streaming = streaming.count() as u64;
+        let streaming = self.sessions.streaming() as u64;
         if streaming == 0 {
             self.total_rate.reset();
         }
         self.total_rate.note(now, bytes);
         Summary {
-            running: running.len() as u64,
+            running: self.sessions.count() as u64,
             streaming,
             closed: self.sessions.closed(),
             bytes,
@@ -166,8 +167,8 @@ impl View for Server {
     fn take(&mut self, _: Instant, told: &Told, screen: &mut Screen) {
         self.at_rest = false;
         match told {
-            Told::Listening { addr, fingerprint, media } => {
-                for line in welcome(*addr, *fingerprint, media) {
+            Told::Listening { addr, fingerprint, media, url } => {
+                for line in welcome(*addr, *fingerprint, media, url) {
                     screen.note(&line);
                 }
             }
@@ -179,13 +180,12 @@ impl View for Server {
         if screen.mode() == Mode::Silent {
             return None;
         }
-        let running = self.sessions.newest(usize::MAX);
-        let summary = self.summary(now, &running);
+        let summary = self.summary(now);
         let wait = if screen.mode() == Mode::Bars {
             // indicatif leaves out what exceeds the terminal's height, and it begins at the end.
             let fitting = screen.height().saturating_sub(2).min(BARS);
-            let newest = running.get(..fitting).unwrap_or(&running);
-            screen.draw(rows(&self.lanes(now, newest), &summary, screen.width()));
+            let newest = self.sessions.newest(fitting);
+            screen.draw(rows(&self.lanes(now, &newest), &summary, screen.width()));
             FRAME
         } else {
             if self.next_line <= now {
@@ -197,14 +197,14 @@ impl View for Server {
             self.next_line.saturating_duration_since(now)
         };
         // An event may be told a moment before the counters show it: one more look, then rest.
-        let rested = std::mem::replace(&mut self.at_rest, running.is_empty());
-        (!(rested && running.is_empty())).then_some(now + wait)
+        let idle = summary.running == 0;
+        let rested = std::mem::replace(&mut self.at_rest, idle);
+        (!(rested && idle)).then_some(now + wait)
     }
 
     fn end(&mut self, now: Instant, _: bool, screen: &mut Screen) {
         screen.draw(Vec::new());
-        let running = self.sessions.newest(usize::MAX);
-        let Summary { running, closed, bytes: total, .. } = self.summary(now, &running);
+        let Summary { running, closed, bytes: total, .. } = self.summary(now);
         let text = format!("after {}, {} sent", count(running + closed, "session"), bytes(total));
         screen.note(&Note { symbol: '■', color: "cyan", name: "stopped".to_owned(), text });
     }

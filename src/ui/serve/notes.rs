@@ -8,18 +8,20 @@ use crate::ui::screen::Note;
 use crate::ui::text::{bit_rate, bytes, count, escape, length};
 
 /// What people are told when the server is ready: where it is, who it is, and how to get there.
-pub(super) fn welcome(addr: SocketAddr, fingerprint: Fingerprint, media: &str) -> [Note; 3] {
-    let host = match addr.ip() {
-        // Which of this machine's addresses the other one can reach, only people know.
-        ip if ip.is_unspecified() => format!("HOST:{}", addr.port()),
-        _ => addr.to_string(),
-    };
-    let pin = fingerprint.to_string().replace(':', "").to_lowercase();
+pub(super) fn welcome(
+    addr: SocketAddr,
+    fingerprint: Fingerprint,
+    media: &str,
+    url: &str,
+) -> [Note; 3] {
     let media = escape(media);
+    // A quote would end the quotes in the shell that it is pasted into; to a URL it is the same.
+    let url = url.replace('\'', "%27");
+    let url = escape(&url);
     [
         ('●', "listening", format!("on {addr}, serving {media}")),
         (' ', "certificate", format!("SHA-256 {fingerprint}")),
-        (' ', "play with", format!("quicstream play {host} --pin {pin}")),
+        (' ', "play with:", format!("quicstream play '{url}'")),
     ]
     .map(|(symbol, name, text)| Note { symbol, color: "cyan", name: name.to_owned(), text })
 }
@@ -27,14 +29,20 @@ pub(super) fn welcome(addr: SocketAddr, fingerprint: Fingerprint, media: &str) -
 /// What people are told of an event.
 pub(super) fn note(event: &Event) -> Note {
     let (symbol, color, name, text) = match event {
-        Event::Opened { session, peer, version, bitrate, rate } => {
+        Event::Opened { session, peer, version, bitrate, rate, title, start } => {
             let pace = match *rate {
                 0 => ", as fast as it goes".to_owned(),
                 rate if rate == u64::from(*bitrate) => String::new(),
                 rate => format!(", paced at {}", bit_rate(rate as f64)),
             };
             let (version, bitrate) = (version.number(), bit_rate((*bitrate).into()));
-            let text = format!("opened by {peer}, protocol version {version}, {bitrate}{pace}");
+            let what = match (escape(title), *start) {
+                (title, 0) if title.is_empty() => String::new(),
+                (title, 0) => format!(" {title},"),
+                (title, start) if title.is_empty() => format!(" from {},", bytes(start)),
+                (title, start) => format!(" {title} from {},", bytes(start)),
+            };
+            let text = format!("opened by {peer}:{what} version {version}, {bitrate}{pace}");
             ('▶', "green", format!("session {session}"), text)
         }
         Event::Refused { peer, code, reason } => {
@@ -71,8 +79,10 @@ mod tests {
     #[test]
     fn off_a_terminal_words_say_it_all() {
         let (session, peer) = (7, "[::1]:9000".parse().unwrap());
-        let opened =
-            |rate| Event::Opened { session, peer, version: Version::V1, bitrate: 500_000, rate };
+        let opened = |title: &str, start, rate| {
+            let (version, bitrate, title) = (Version::V1, 500_000, title.to_owned());
+            Event::Opened { session, peer, version, bitrate, rate, title, start }
+        };
         let closed = Event::Closed {
             session,
             peer,
@@ -82,11 +92,19 @@ mod tests {
             elapsed: Duration::from_secs(90),
         };
         for (event, text) in [
-            (opened(500_000), "session 7 opened by [::1]:9000, protocol version 1, 500 kbit/s"),
             (
-                opened(600_000),
-                "session 7 opened by [::1]:9000, protocol version 1, 500 kbit/s, paced at 600 kbit/s",
+                opened("a\x07.mp4", 5 << 20, 500_000),
+                r"session 7 opened by [::1]:9000: a\u{7}.mp4 from 5 MiB, version 1, 500 kbit/s",
             ),
+            (
+                opened("a.mp4", 0, 600_000),
+                "session 7 opened by [::1]:9000: a.mp4, version 1, 500 kbit/s, paced at 600 kbit/s",
+            ),
+            (
+                opened("", 1, 0),
+                "session 7 opened by [::1]:9000: from 1 B, version 1, 500 kbit/s, as fast as it goes",
+            ),
+            (opened("", 0, 500_000), "session 7 opened by [::1]:9000: version 1, 500 kbit/s"),
             (
                 Event::Refused { peer, code: 1, reason: "unsupported codec".into() },
                 "refused [::1]:9000: unsupported codec (OPEN_NACK 1)",
@@ -102,16 +120,15 @@ mod tests {
     #[test]
     fn the_welcome_says_where_who_and_how() {
         let fingerprint = Fingerprint::of(b"x");
-        let text = |addr: &str| {
-            welcome(addr.parse().unwrap(), fingerprint, "a\nb.mp4").map(|note| note.plain())
-        };
-        let [listening, certificate, play] = text("0.0.0.0:9000");
+        let addr = "0.0.0.0:9000".parse().unwrap();
+        let url = "quicstream://192.0.2.7:9000/it's.mp4?pin=2d71";
+        let [listening, certificate, play] =
+            welcome(addr, fingerprint, "a\nb.mp4", url).map(|note| note.plain());
         assert_eq!(listening, r"listening on 0.0.0.0:9000, serving a\u{a}b.mp4");
         assert_eq!(certificate, format!("certificate SHA-256 {fingerprint}"));
-        assert!(play.starts_with("play with quicstream play HOST:9000 --pin 2d711642"), "{play}");
-        let [.., play] = text("[::1]:9000");
-        assert!(play.starts_with("play with quicstream play [::1]:9000 --pin "), "{play}");
-        let pin = play.rsplit(' ').next().unwrap();
-        assert_eq!(pin.parse(), Ok(fingerprint));
+        assert_eq!(
+            play,
+            "play with: quicstream play 'quicstream://192.0.2.7:9000/it%27s.mp4?pin=2d71'"
+        );
     }
 }

@@ -6,7 +6,7 @@ use console::{Style as Paint, measure_text_width, truncate_str};
 
 use crate::server::Phase;
 use crate::ui::screen::{Bar, Row};
-use crate::ui::text::{bit_rate, bytes, count, fit};
+use crate::ui::text::{bit_rate, bytes, count, fit, percent};
 
 /// The narrowest bar that still shows something.
 const MIN_BAR: usize = 10;
@@ -85,13 +85,6 @@ fn lane_row(lane: &Lane, name: &str, longest: usize, width: usize) -> Row {
     ];
     let bar = Bar { done: lane.bytes, total: lane.total, color };
     Row { left, bar: Some(bar), right: format!(" {}", fit(&fields, "  ", room)) }
-}
-
-fn percent(part: u64, whole: u64) -> u64 {
-    match whole {
-        0 => 100,
-        whole => (part as f64 / whole as f64 * 100.0).min(100.0) as u64,
-    }
 }
 
 /// The row that is the sum of all sessions.

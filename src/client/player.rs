@@ -1,0 +1,242 @@
+//! One play, through as many sessions as it takes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use super::connect::connect;
+use super::course::{Backoff, Course};
+use super::driver::{Driver, Ended, Parts};
+use super::progress::{Event, Reporter, Snapshot, Title};
+use super::sink::Sink;
+use super::{Command, Error, Server, Settings, Start, ask};
+use crate::protocol::{CloseReason, NackCode, Version};
+use crate::session::client::End;
+use crate::transport::{self, Connection, Connector, Fingerprint};
+
+/// Everything that a play holds.
+pub(super) struct Player<'a, R> {
+    server: &'a Server,
+    settings: &'a Settings,
+    connector: Arc<Connector>,
+    pub(super) sink: Sink,
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) reporter: Reporter<R>,
+    pub(super) course: Course,
+}
+
+impl<'a, R: FnMut(Event)> Player<'a, R> {
+    pub(super) fn new(
+        server: &'a Server,
+        settings: &'a Settings,
+        sink: Sink,
+        commands: mpsc::UnboundedReceiver<Command>,
+        snapshot: watch::Sender<Snapshot>,
+        report: R,
+    ) -> Result<Self, Error> {
+        let connector = connector(server, settings)?;
+        let start = match settings.start {
+            Start::Byte(start) => start,
+            Start::Fraction(_) => 0,
+        };
+        let course = Course::new(settings, start, sink.is_discard());
+        let reporter = Reporter::new(snapshot, report);
+        let mut player = Self { server, settings, connector, sink, commands, reporter, course };
+        player.take_up();
+        Ok(player)
+    }
+
+    /// Goes on with what an earlier play left, if it is what is asked for now.
+    fn take_up(&mut self) {
+        let Some((origin, bytes)) = self.sink.resumed().cloned() else { return };
+        let same_title = self.settings.title.is_none() || self.settings.title == origin.title;
+        let same_start = match self.settings.start {
+            Start::Byte(start) => start == origin.start,
+            Start::Fraction(_) => true,
+        };
+        if same_title && same_start {
+            self.course.continue_from(&origin, bytes);
+            self.reporter.continuing(bytes);
+        } else {
+            self.sink.start_over();
+        }
+    }
+
+    /// Plays to the end, or to what cannot be repaired.
+    pub(super) async fn run(&mut self) -> Result<Ended, Error> {
+        let mut backoff = Backoff::new();
+        let mut position = self.course.position;
+        let mut progress = Instant::now();
+        loop {
+            let ended = self.session().await;
+            if self.course.position > position {
+                position = self.course.position;
+                progress = Instant::now();
+                backoff = Backoff::new();
+            }
+            let Some(loss) = self.loss(&ended) else { return ended };
+            let delay = backoff.next().max(loss.not_before);
+            if progress.elapsed() + delay > self.settings.retry_for {
+                return ended;
+            }
+            self.reporter.reconnecting(backoff.attempt, delay, position, loss.cause);
+            tokio::select! {
+                () = sleep(delay) => {}
+                () = stop_or_toggle(&mut self.commands, &mut self.course.paused) => {
+                    return Ok(Ended::Session(End::Stopped));
+                }
+            }
+        }
+    }
+
+    /// One session over one connection, to its end.
+    async fn session(&mut self) -> Result<Ended, Error> {
+        let (mut connection, fingerprint) = tokio::select! {
+            connected = dial(self.server, self.settings, &self.connector) => connected?,
+            () = stop_or_toggle(&mut self.commands, &mut self.course.paused) => {
+                return Ok(Ended::Session(End::Stopped));
+            }
+        };
+        self.reporter.connected(connection.handle(), fingerprint);
+        let version = connection.handle().version();
+        if version == Version::V1 {
+            self.do_without_version_2()?;
+        } else if let (Start::Fraction(part), None) = (self.settings.start, self.course.size) {
+            self.find_start(&mut connection, part).await?;
+        }
+        let stream = connection.open_stream().await?;
+        let ended = Driver::new(stream, version, self.parts()).run().await;
+        let ended = match ended {
+            // A reset takes away what was under way: the same as an end without CLOSE_STREAM.
+            Err(transport::Error::Reset(_)) => Ok(Ended::Session(End::Cut)),
+            Ok(Ended::Session(End::Refused { code, .. }))
+                if code == NackCode::NoSuchTitle as u16 && self.settings.title.is_none() =>
+            {
+                Err(Error::TitleNeeded(ask::titles(&mut connection, self.patience()).await?))
+            }
+            ended => ended.map_err(Error::from),
+        };
+        let broken = matches!(ended, Ok(Ended::Session(End::Violation(_)) | Ended::Broken(_)));
+        connection.shut(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
+        ended
+    }
+
+    /// Drops what version 1 cannot do, or says that it cannot.
+    fn do_without_version_2(&mut self) -> Result<(), Error> {
+        if self.settings.title.is_some() {
+            return Err(Error::NeedsVersion2("titles"));
+        }
+        if self.settings.start != Start::Byte(0) {
+            return Err(Error::NeedsVersion2("start offset"));
+        }
+        if self.course.position > 0 {
+            self.sink.start_over();
+            self.course = Course::new(self.settings, 0, self.sink.is_discard());
+        }
+        Ok(())
+    }
+
+    /// Finds out at which byte a part of the whole begins.
+    async fn find_start(&mut self, connection: &mut Connection, part: f64) -> Result<(), Error> {
+        let open = self.settings.open.clone();
+        let options = self.course.request();
+        let size = ask::size(connection, open, options, self.patience()).await?;
+        let done = self.course.position - self.course.start;
+        self.course.start = (size as f64 * part) as u64;
+        self.course.position = self.course.start.saturating_add(done).min(size);
+        Ok(())
+    }
+
+    fn patience(&self) -> Duration {
+        self.settings.connect_timeout
+    }
+
+    /// Whether a session ended in a way that another one can repair.
+    fn loss(&self, ended: &Result<Ended, Error>) -> Option<Loss> {
+        if !self.course.is_resumable() {
+            return None;
+        }
+        let loss = |cause: String| Some(Loss { cause, not_before: Duration::ZERO });
+        match ended {
+            Err(Error::Transport(error)) if error.is_transient() => loss(error.to_string()),
+            Ok(Ended::Session(end)) => match end {
+                End::Stalled(_) | End::Timeout(_) | End::NoAnswer(_) | End::Cut => {
+                    loss(end.to_string())
+                }
+                End::Closed { reason: CloseReason::SHUTDOWN | CloseReason::TIMEOUT, .. } => {
+                    let not_before = end.retry_after().unwrap_or_default();
+                    Some(Loss { cause: end.to_string(), not_before })
+                }
+                End::Refused { code, .. } if *code == NackCode::Busy as u16 => {
+                    let not_before = end.retry_after().unwrap_or_default();
+                    Some(Loss { cause: end.to_string(), not_before })
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What the driver of a session works with.
+    pub(super) fn parts(&mut self) -> Parts<'_, R> {
+        Parts {
+            settings: self.settings,
+            server: self.server,
+            sink: &self.sink,
+            commands: &mut self.commands,
+            reporter: &mut self.reporter,
+            course: &mut self.course,
+            telemetry: self.connector.telemetry(),
+        }
+    }
+}
+
+/// A session that was lost.
+struct Loss {
+    cause: String,
+    /// How long the server wants to be left alone.
+    not_before: Duration,
+}
+
+/// Asks a server for its titles.
+pub(super) async fn titles(server: &Server, settings: &Settings) -> Result<Vec<Title>, Error> {
+    let connector = connector(server, settings)?;
+    let (mut connection, _) = dial(server, settings, &connector).await?;
+    if connection.handle().version() == Version::V1 {
+        return Err(Error::NeedsVersion2("catalogue"));
+    }
+    let titles = ask::titles(&mut connection, settings.connect_timeout).await;
+    connection.shut(0).await;
+    titles
+}
+
+fn connector(server: &Server, settings: &Settings) -> Result<Arc<Connector>, Error> {
+    Ok(Arc::new(Connector::new(&server.transport, &server.trust, &settings.versions)?))
+}
+
+async fn dial(
+    server: &Server,
+    settings: &Settings,
+    connector: &Arc<Connector>,
+) -> Result<(Connection, Fingerprint), transport::Error> {
+    let name = server.name.as_ref().unwrap_or(&server.address.host);
+    connect(connector, &server.address, name, settings.connect_timeout).await
+}
+
+/// Waits until the user asks to stop.
+pub(super) async fn stop(commands: &mut mpsc::UnboundedReceiver<Command>) {
+    stop_or_toggle(commands, &mut false).await;
+}
+
+/// Waits until the user asks to stop; what the user says of a pause goes for the next session.
+async fn stop_or_toggle(commands: &mut mpsc::UnboundedReceiver<Command>, paused: &mut bool) {
+    loop {
+        match commands.recv().await {
+            Some(Command::Stop) => return,
+            Some(Command::TogglePause) => *paused = !*paused,
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Where media goes. Writing happens on a thread of its own, behind a bounded queue: neither a
+//! slow disk nor a paused player makes the endpoint's thread wait.
+
+mod output;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::protocol::{Digest, Payload};
+use output::Output;
+
+pub use output::Origin;
+
+/// How much may wait to be written before the sink counts as full, bytes; one chunk more may
+/// come on top.
+const QUEUE: usize = 4 * 1024 * 1024;
+
+/// A kind of sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Count the media and throw it away.
+    Discard,
+    /// Standard output.
+    Stdout,
+    /// A file, which appears under its name when the media is complete.
+    File {
+        /// Its name.
+        path: PathBuf,
+        /// Whether it may be there already.
+        overwrite: bool,
+        /// Whether to go on where an earlier play of the same media stopped.
+        resume: bool,
+    },
+}
+
+/// Media cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is there.
+    #[error("{} exists; add --force to overwrite it", .0.display())]
+    Exists(PathBuf),
+    /// A directory is there.
+    #[error("{} is a directory; name a file in it", .0.display())]
+    Directory(PathBuf),
+    /// Another process writes it.
+    #[error("{} is being written by another play", .0.display())]
+    Locked(PathBuf),
+    /// What was received is not what the server has.
+    #[error(
+        "the media is not what the server says it is: its BLAKE3 digest differs; the next try will \
+         start over"
+    )]
+    Digest,
+    /// The system says no.
+    #[error("cannot write {what}")]
+    Io {
+        /// The file, or standard output.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the reader of a pipe has gone, as a player does when it is quit.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// An open sink.
+#[derive(Debug)]
+pub struct Sink(Option<Writer>);
+
+impl Sink {
+    /// Opens a sink. What would stop it from being written in the end stops it here, before
+    /// anything is fetched.
+    ///
+    /// # Errors
+    /// The file exists and may not be overwritten, or cannot be made.
+    pub fn open(target: &Target) -> Result<Self, Error> {
+        let output = match target {
+            Target::Discard => return Ok(Self(None)),
+            Target::Stdout => Output::stdout()?,
+            Target::File { path, overwrite, resume } => Output::file(path, *overwrite, *resume)?,
+        };
+        Writer::start(output).map(|writer| Self(Some(writer)))
+    }
+
+    /// Whether the media is thrown away.
+    pub fn is_discard(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// What an earlier play left of a file, and the bytes that need not come again.
+    pub fn resumed(&self) -> Option<&(Origin, u64)> {
+        self.0.as_ref()?.resumed.as_ref()
+    }
+
+    /// Throws away what an earlier play left.
+    pub fn start_over(&mut self) {
+        if let Some(writer) = &mut self.0 {
+            writer.resumed = None;
+            let _ = writer.queue.send(Message::StartOver);
+        }
+    }
+
+    /// Says what the media is that comes next, so that a later play can go on with it; and
+    /// whether to compute its digest on the way.
+    pub fn begin(&self, origin: Option<Origin>, hash: bool) {
+        if let Some(writer) = &self.0 {
+            let _ = writer.queue.send(Message::Begin { origin, hash });
+        }
+    }
+
+    /// Whether it takes another chunk now.
+    pub fn has_room(&self) -> bool {
+        self.0.as_ref().is_none_or(|writer| writer.gauge.queued.load(Ordering::Acquire) < QUEUE)
+    }
+
+    /// Waits until it takes another chunk.
+    pub async fn room(&self) {
+        let Some(writer) = &self.0 else { return };
+        while !self.has_room() {
+            writer.gauge.taken.notified().await;
+        }
+    }
+
+    /// Waits until writing has failed, if ever; [`Sink::finish`] says how.
+    pub async fn failed(&self) {
+        match &self.0 {
+            Some(writer) => writer.gauge.failed.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Hands over media. Never waits: whoever calls looks at [`Sink::has_room`] before.
+    pub fn put(&self, payload: Payload) {
+        if let Some(writer) = &self.0 {
+            writer.gauge.queued.fetch_add(payload.len(), Ordering::AcqRel);
+            // After a failure nobody takes it, and `failed` says so.
+            let _ = writer.queue.send(Message::Media(payload));
+        }
+    }
+
+    /// Waits until everything is written and, for a file, on the disk and under its name. Before
+    /// that, the media is compared with `digest`, if it was computed.
+    ///
+    /// # Errors
+    /// Something could not be written, now or before, or the media is not the right one.
+    pub async fn finish(self, digest: Option<Digest>) -> Result<(), Error> {
+        match self.0 {
+            Some(writer) => writer.end(Message::Complete(digest)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Gives up: what was handed over is still written, but the file keeps its provisional name,
+    /// and an empty one goes.
+    ///
+    /// # Errors
+    /// Something could not be written, now or before.
+    pub async fn abandon(self) -> Result<(), Error> {
+        match self.0 {
+            Some(writer) => writer.end(Message::Abandon).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The provisional name of a file that is not complete.
+    pub fn part(&self) -> Option<PathBuf> {
+        self.0.as_ref()?.part.clone()
+    }
+}
+
+/// What the writer's thread is told.
+#[derive(Debug)]
+enum Message {
+    StartOver,
+    Begin { origin: Option<Origin>, hash: bool },
+    Media(Payload),
+    Complete(Option<Digest>),
+    Abandon,
+}
+
+/// How full the queue is, seen from both sides.
+#[derive(Debug, Default)]
+struct Gauge {
+    queued: AtomicUsize,
+    taken: Notify,
+    failed: Notify,
+}
+
+/// The near end of the writer's thread.
+#[derive(Debug)]
+struct Writer {
+    queue: mpsc::Sender<Message>,
+    gauge: Arc<Gauge>,
+    ended: oneshot::Receiver<Result<(), Error>>,
+    part: Option<PathBuf>,
+    resumed: Option<(Origin, u64)>,
+}
+
+impl Writer {
+    fn start(mut output: Output) -> Result<Self, Error> {
+        let (queue, messages) = mpsc::channel();
+        let (end, ended) = oneshot::channel();
+        let gauge = Arc::new(Gauge::default());
+        let part = output.part();
+        let resumed = output.resumed();
+        let what = output.what().to_owned();
+        let thread_gauge = gauge.clone();
+        thread::Builder::new()
+            .name("sink".into())
+            .spawn(move || {
+                let result = write(output, &messages, &thread_gauge);
+                let failed = result.is_err();
+                let _ = end.send(result);
+                if failed {
+                    thread_gauge.failed.notify_one();
+                }
+            })
+            .map_err(|source| Error::Io { what, source })?;
+        Ok(Self { queue, gauge, ended, part, resumed })
+    }
+
+    async fn end(self, message: Message) -> Result<(), Error> {
+        // If the thread is gone, `ended` says why.
+        let _ = self.queue.send(message);
+        self.ended.await.unwrap_or_else(|_| {
+            let source = io::Error::other("the writing thread died");
+            Err(Error::Io { what: "the media".into(), source })
+        })
+    }
+}
+
+/// The writer's thread.
+fn write(
+    mut output: Output,
+    messages: &mpsc::Receiver<Message>,
+    gauge: &Gauge,
+) -> Result<(), Error> {
+    for message in messages {
+        match message {
+            Message::StartOver => output.start_over()?,
+            Message::Begin { origin, hash } => output.begin(origin, hash)?,
+            Message::Media(payload) => {
+                output.write(&payload)?;
+                gauge.queued.fetch_sub(payload.len(), Ordering::AcqRel);
+                gauge.taken.notify_one();
+            }
+            Message::Complete(digest) => return output.publish(digest),
+            Message::Abandon => return output.leave(),
+        }
+    }
+    output.leave()
+}

@@ -1,0 +1,153 @@
+//! Sinks, as their users see them.
+
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::*;
+
+fn file(path: &Path, overwrite: bool) -> Target {
+    Target::File { path: path.to_owned(), overwrite, resume: true }
+}
+
+#[tokio::test]
+async fn a_file_appears_when_it_is_complete_and_not_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    let sink = Sink::open(&file(&path, false)).unwrap();
+    sink.put(Payload::from(Bytes::from_static(b"first ")));
+    sink.put(Payload::from(Bytes::from_static(b"second")));
+    assert!(!path.exists());
+    assert!(dir.path().join("clip.mp4.part").exists());
+    sink.finish(None).await.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"first second");
+    assert!(!dir.path().join("clip.mp4.part").exists());
+}
+
+#[tokio::test]
+async fn what_is_abandoned_keeps_its_provisional_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    let sink = Sink::open(&file(&path, false)).unwrap();
+    sink.put(Payload::from(Bytes::from_static(b"half")));
+    let part = sink.part().unwrap();
+    sink.abandon().await.unwrap();
+    assert_eq!(fs::read(part).unwrap(), b"half");
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_play_that_got_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = Sink::open(&file(&dir.path().join("clip.mp4"), false)).unwrap();
+    sink.abandon().await.unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_exists_is_kept_unless_told_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    fs::write(&path, "old").unwrap();
+    assert!(matches!(Sink::open(&file(&path, false)), Err(Error::Exists(_))));
+    assert!(matches!(Sink::open(&file(dir.path(), true)), Err(Error::Directory(_))));
+
+    Sink::open(&file(&path, true)).unwrap().finish(None).await.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_file_made_by_somebody_else_meanwhile_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    let sink = Sink::open(&file(&path, false)).unwrap();
+    fs::write(&path, "theirs").unwrap();
+    assert!(matches!(sink.finish(None).await, Err(Error::Exists(_))));
+    assert_eq!(fs::read(&path).unwrap(), b"theirs");
+}
+
+#[tokio::test]
+async fn two_plays_do_not_write_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    let first = Sink::open(&file(&path, false)).unwrap();
+    assert!(matches!(Sink::open(&file(&path, false)), Err(Error::Locked(_))));
+    first.finish(None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_waited_for() {
+    let sink = Sink::open(&file(Path::new("/dev/full"), false)).unwrap();
+    sink.put(Payload::from(Bytes::from_static(b"media")));
+    sink.failed().await;
+    let Err(Error::Io { source, .. }) = sink.finish(None).await else { panic!("no error") };
+    assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+}
+
+fn origin() -> Origin {
+    let title = Some("clip.mp4".to_owned());
+    Origin { server: "localhost:9000".into(), title, validator: vec![1, 2, 3], start: 0 }
+}
+
+fn bytes(text: &'static str) -> Payload {
+    Payload::from(Bytes::from_static(text.as_bytes()))
+}
+
+#[tokio::test]
+async fn a_later_play_goes_on_where_an_earlier_one_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    let sink = Sink::open(&file(&path, false)).unwrap();
+    assert_eq!(sink.resumed(), None);
+    sink.begin(Some(origin()), true);
+    sink.put(bytes("first "));
+    sink.abandon().await.unwrap();
+
+    let sink = Sink::open(&file(&path, false)).unwrap();
+    assert_eq!(sink.resumed(), Some(&(origin(), 6)));
+    sink.begin(Some(origin()), true);
+    sink.put(bytes("second"));
+    sink.finish(Some(*blake3::hash(b"first second").as_bytes())).await.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"first second");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+}
+
+#[tokio::test]
+async fn nothing_is_resumed_without_a_record_that_fits() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    let part = dir.path().join("clip.mp4.part");
+    let record = dir.path().join("clip.mp4.part.json");
+    let leave = async || {
+        let sink = Sink::open(&file(&path, false)).unwrap();
+        sink.begin(Some(origin()), false);
+        sink.put(bytes("half"));
+        sink.abandon().await.unwrap();
+    };
+    leave().await;
+    fs::write(&record, "not JSON").unwrap();
+    assert_eq!(Sink::open(&file(&path, false)).unwrap().resumed(), None);
+    assert_eq!(fs::read(&part).unwrap(), b"", "it starts over");
+
+    leave().await;
+    fs::write(&part, "ha").unwrap();
+    assert_eq!(Sink::open(&file(&path, false)).unwrap().resumed(), None, "bytes are missing");
+
+    leave().await;
+    let never = Target::File { path: path.clone(), overwrite: false, resume: false };
+    assert_eq!(Sink::open(&never).unwrap().resumed(), None);
+}
+
+#[tokio::test]
+async fn other_media_than_the_server_has_is_not_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    let sink = Sink::open(&file(&path, false)).unwrap();
+    sink.begin(Some(origin()), true);
+    sink.put(bytes("damaged"));
+    let finished = sink.finish(Some(*blake3::hash(b"whole").as_bytes())).await;
+    assert!(matches!(finished, Err(Error::Digest)));
+    assert!(!path.exists());
+    assert_eq!(Sink::open(&file(&path, false)).unwrap().resumed(), None, "it starts over");
+}

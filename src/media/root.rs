@@ -1,0 +1,148 @@
+//! What the operator chose to serve.
+
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::directory::Directory;
+use super::file::{File, OPEN_FLAGS, refusal};
+use super::{Entry, Error, Found, SAMPLE, Source, title};
+
+/// The title of the compiled-in sample.
+const SAMPLE_TITLE: &str = "sample.mp4";
+
+/// Where the titles of a library are. All its methods block.
+#[derive(Debug)]
+pub(super) enum Root {
+    /// The compiled-in clip.
+    Sample(Found),
+    /// One file. It is opened by its path each time, for it may be replaced by another.
+    File { title: String, path: PathBuf },
+    /// One title in several bitrates.
+    Renditions { title: String, directory: Directory },
+    /// Any number of titles.
+    Directory(Directory),
+}
+
+impl Root {
+    /// What is at `path`; the sample, if that is `None`.
+    pub(super) fn at(path: Option<&Path>) -> Result<Self, Error> {
+        let Some(path) = path else { return Ok(Self::Sample(sample())) };
+        let io_error = |source| Error::Io { path: path.to_owned(), source };
+        let title = title_of(path);
+        let metadata = fs::metadata(path).map_err(io_error)?;
+        if metadata.is_dir() {
+            let directory = Directory::at(path)?;
+            return Ok(match title::is_renditions(&title) {
+                true => Self::Renditions { title, directory },
+                false => Self::Directory(directory),
+            });
+        }
+        match metadata.is_file() {
+            true => open(path).map_err(io_error)?,
+            false => return Err(Error::NotAFile(path.to_owned())),
+        };
+        Ok(Self::File { title, path: path.to_owned() })
+    }
+
+    /// What people call it.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Sample(_) => "the sample clip".into(),
+            Self::File { path, .. } => path.display().to_string(),
+            Self::Renditions { directory, .. } | Self::Directory(directory) => {
+                directory.path().display().to_string()
+            }
+        }
+    }
+
+    /// The title, where there can be no other.
+    pub(super) fn only_title(&self) -> Option<&str> {
+        match self {
+            Self::Sample(Found { title, .. })
+            | Self::File { title, .. }
+            | Self::Renditions { title, .. } => Some(title),
+            Self::Directory(_) => None,
+        }
+    }
+
+    /// Opens a title; where it comes in several bitrates, the best for `limit`.
+    pub(super) fn open(&self, title: &str, limit: u32) -> Result<Found, Error> {
+        match self {
+            Self::Directory(directory) => directory.open(title, limit),
+            single if single.only_title() == Some(title) => single.open_only(limit),
+            _ => Err(Error::NoSuchTitle),
+        }
+    }
+
+    /// Opens the only title.
+    pub(super) fn open_only(&self, limit: u32) -> Result<Found, Error> {
+        match self {
+            Self::Sample(sample) => Ok(sample.clone()),
+            Self::File { title, path } => open_file(title, path),
+            Self::Renditions { title, directory } => directory.open_rendition(title, ".", limit),
+            Self::Directory(directory) => directory.open_only(limit),
+        }
+    }
+
+    /// Opens what a client gets that cannot name a title.
+    pub(super) fn open_first(&self, limit: u32) -> Result<Found, Error> {
+        match self {
+            Self::Directory(directory) => directory.open_first(limit),
+            single => single.open_only(limit),
+        }
+    }
+
+    /// All titles, sorted.
+    pub(super) fn catalogue(&self) -> Result<Vec<Entry>, Error> {
+        let mut entries = Vec::new();
+        // The highest bitrate stands for a title that comes in several.
+        match self {
+            Self::Directory(directory) => directory.each_title(u32::MAX, |found| {
+                entries.push(found.into());
+                ControlFlow::Continue(())
+            })?,
+            single => match single.open_only(u32::MAX) {
+                Ok(found) => entries.push(found.into()),
+                Err(Error::NoSuchTitle) => {}
+                Err(error) => return Err(error),
+            },
+        }
+        entries.sort_unstable_by(|a: &Entry, b| a.title.cmp(&b.title));
+        Ok(entries)
+    }
+}
+
+fn sample() -> Found {
+    Found {
+        title: SAMPLE_TITLE.to_owned(),
+        media_type: title::media_type(SAMPLE_TITLE),
+        bitrate: None,
+        // Half a megabyte is hashed in less than a millisecond.
+        source: Source::Memory(Bytes::from_static(SAMPLE), blake3::hash(SAMPLE).into()),
+    }
+}
+
+/// The last part of `path`, as text that fits into a title.
+fn title_of(path: &Path) -> String {
+    let mut title = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    title.truncate(title.floor_char_boundary(title::LONGEST));
+    title
+}
+
+fn open_file(title: &str, path: &Path) -> Result<Found, Error> {
+    let opened = open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, file) = opened.map_err(|error| refusal(path.to_owned(), error))?;
+    if !metadata.is_file() {
+        return Err(Error::NoSuchTitle);
+    }
+    Ok(Found::file(title, title, None, File::new(file, &metadata, path.to_owned())))
+}
+
+fn open(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().read(true).custom_flags(OPEN_FLAGS).open(path)
+}

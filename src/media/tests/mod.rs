@@ -1,0 +1,71 @@
+mod catalogue;
+mod digest;
+mod hostile;
+mod renditions;
+mod titles;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
+
+use super::{Entry, Error, Library, Media};
+
+fn library(path: &Path) -> Arc<Library> {
+    Arc::new(Library::new(Some(path), 0).unwrap())
+}
+
+fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+async fn open(library: &Arc<Library>, title: &str) -> Result<Media, Error> {
+    library.open(Some(title), u32::MAX).await
+}
+
+async fn bytes_of(media: &Media) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < media.len() {
+        bytes.extend(media.read(bytes.len() as u64, usize::MAX).await.unwrap());
+    }
+    bytes
+}
+
+fn titles(entries: &[Entry]) -> Vec<&str> {
+    entries.iter().map(|entry| entry.title.as_str()).collect()
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
+}
+
+/// Sees what anybody does to one file or directory.
+struct Watch(OwnedFd);
+
+impl Watch {
+    fn on(path: &Path, what: WatchFlags) -> Self {
+        let watch = inotify::init(CreateFlags::NONBLOCK).unwrap();
+        inotify::add_watch(&watch, path, what).unwrap();
+        Self(watch)
+    }
+
+    /// How often it was done since the last question, to the thing itself and not to what it has
+    /// in it.
+    fn seen(&self) -> usize {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.0, &mut buffer);
+        let mut seen = 0;
+        loop {
+            match reader.next() {
+                Ok(event) => seen += usize::from(event.file_name().is_none()),
+                Err(Errno::AGAIN) => return seen,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Whether and how a session can be granted.
+
+use super::{Pacing, Settings};
+use crate::media::{self, Library, Media};
+use crate::protocol::{NackCode, OpenAck, OpenStream, Options, Version};
+use crate::session::server::Refusal;
+use std::sync::Arc;
+
+/// A session as it is granted.
+#[derive(Debug)]
+pub(super) struct Grant {
+    pub(super) ack: OpenAck,
+    pub(super) media: Media,
+    /// The byte of the media at which it starts.
+    pub(super) start: u64,
+    /// What it is paced at, bit/s; 0 is as fast as it goes.
+    pub(super) rate: u64,
+}
+
+impl Grant {
+    /// What a client gets of what it asks for.
+    pub(super) async fn new(
+        settings: &Settings,
+        library: &Arc<Library>,
+        version: Version,
+        open: &OpenStream,
+        options: &Options,
+    ) -> Result<Self, Refusal> {
+        let ack = settings.offer.negotiate(open)?;
+        let media = match version {
+            Version::V1 => library.open_first(ack.bitrate).await,
+            Version::V2 => library.open(options.title.as_deref(), ack.bitrate).await,
+        };
+        let media = media.map_err(|error| refusal(&error))?;
+        if options.validator.as_ref().is_some_and(|known| *known != media.validator()) {
+            return Err(NackCode::MediaChanged.into());
+        }
+        let start = options.start_offset.unwrap_or(0);
+        if start > media.len() {
+            let reason = Some(format!("it has {} bytes", media.len()));
+            return Err(Refusal { reason, ..NackCode::PastTheEnd.into() });
+        }
+        let bitrate = media.bitrate().unwrap_or(ack.bitrate);
+        let rate = match version {
+            Version::V1 => bitrate.into(),
+            Version::V2 => grant_rate(settings, options.rate, bitrate),
+        };
+        let max_chunk_size = settings.offer.chunk_size_at(rate);
+        Ok(Self { ack: OpenAck { bitrate, max_chunk_size, ..ack }, media, start, rate })
+    }
+
+    /// What version 2 says beside the terms.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            title: Some(self.media.title().to_owned()),
+            start_offset: Some(self.start),
+            validator: Some(self.media.validator()),
+            total_size: Some(self.media.len()),
+            media_type: Some(self.media.media_type().to_owned()),
+            rate: Some(self.rate),
+            digest: self.media.digest(),
+            ..Options::default()
+        }
+    }
+}
+
+/// The rate for a client that asks for this one, or for none: then the bitrate is meant.
+fn grant_rate(settings: &Settings, asked: Option<u64>, bitrate: u32) -> u64 {
+    let wanted = match settings.pacing {
+        Pacing::Bitrate => bitrate.into(),
+        Pacing::Client => asked.unwrap_or(bitrate.into()),
+    };
+    match settings.max_rate {
+        0 => wanted,
+        max if wanted == 0 => max,
+        max => wanted.min(max),
+    }
+}
+
+/// What a client is told of media that cannot be opened: nothing that it could not know.
+fn refusal(error: &media::Error) -> Refusal {
+    let reason = match error {
+        media::Error::TitleNeeded => Some("there is more than one title; name one".to_owned()),
+        _ => None,
+    };
+    Refusal { reason, ..NackCode::NoSuchTitle.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::session::Offer;
+
+    fn settings(max_rate: u64, pacing: Pacing) -> Settings {
+        let offer = Offer {
+            codecs: vec!["h264".into()],
+            bitrate: 500_000,
+            chunk_size: 65_536,
+            keepalive: Duration::from_secs(5),
+            session_timeout: Duration::from_secs(30),
+        };
+        Settings { offer, max_connections: 1, max_rate, pacing }
+    }
+
+    #[test]
+    fn a_client_gets_the_rate_it_asks_for_within_the_limit() {
+        let rate = |max, asked| grant_rate(&settings(max, Pacing::Client), asked, 500_000);
+        assert_eq!(rate(0, None), 500_000, "the bitrate");
+        assert_eq!(rate(0, Some(0)), 0, "as fast as it goes");
+        assert_eq!(rate(0, Some(7)), 7);
+        assert_eq!(rate(1_000, Some(0)), 1_000, "as fast as the limit goes");
+        assert_eq!(rate(1_000, Some(7)), 7);
+        assert_eq!(rate(1_000, None), 1_000);
+    }
+
+    #[test]
+    fn a_server_can_force_the_bitrate() {
+        let rate = |max, asked| grant_rate(&settings(max, Pacing::Bitrate), asked, 500_000);
+        assert_eq!(rate(0, Some(0)), 500_000);
+        assert_eq!(rate(0, Some(7)), 500_000);
+        assert_eq!(rate(400_000, Some(0)), 400_000);
+    }
+}

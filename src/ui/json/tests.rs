@@ -1,0 +1,145 @@
+use super::*;
+use crate::client::MediaInfo;
+use crate::protocol::{OpenAck, OpenStream, Version};
+use crate::session::client::Cause;
+use crate::transport::Fingerprint;
+
+const AT: Duration = Duration::from_micros(1_234_567);
+
+fn peer() -> SocketAddr {
+    "[::1]:9000".parse().unwrap()
+}
+
+#[test]
+fn what_programs_are_told_of_a_client() {
+    use client::Event;
+    let fingerprint = Fingerprint::of(b"certificate");
+    let ack =
+        OpenAck { bitrate: 500_000, max_chunk_size: 65_536, keepalive: 5, session_timeout: 30 };
+    let (server, version) = (peer(), Version::V1);
+    let seconds = Duration::from_secs;
+    let accepted = |media, start, rate| Event::Accepted { session: 7, ack, media, start, rate };
+    let film =
+        MediaInfo { title: Some("a/b.mp4".into()), size: Some(524_288), ..MediaInfo::default() };
+    let nameless = MediaInfo { media_type: Some("video/mp4".into()), ..MediaInfo::default() };
+    for (event, json) in [
+        (
+            Event::Connected { server, version, fingerprint },
+            format!(
+                r#""connected","server":"[::1]:9000","alpn":"quic-stream-proto","fingerprint":"{fingerprint}""#
+            ),
+        ),
+        (
+            accepted(MediaInfo::default(), 0, None),
+            r#""accepted","session":7,"bitrate":500000,"chunk_size":65536,"keepalive":5,"timeout":30"#.into(),
+        ),
+        (
+            accepted(film, 0, Some(0)),
+            r#""accepted","session":7,"bitrate":500000,"chunk_size":65536,"keepalive":5,"timeout":30,"title":"a/b.mp4","size":524288,"start":0,"rate":0"#.into(),
+        ),
+        (
+            accepted(nameless, 9, None),
+            r#""accepted","session":7,"bitrate":500000,"chunk_size":65536,"keepalive":5,"timeout":30,"start":9"#.into(),
+        ),
+        (Event::Continuing { offset: 65_536 }, r#""continuing","offset":65536"#.into()),
+        (
+            Event::Reconnecting {
+                attempt: 2,
+                delay: Duration::from_micros(500_700),
+                offset: 65_536,
+                cause: "reset\nby peer".into(),
+            },
+            r#""reconnecting","attempt":2,"delay":0.5,"offset":65536,"cause":"reset\nby peer""#.into(),
+        ),
+        (
+            Event::Chunk { seq: 3, bytes: 65_536, total: 196_608, skipped: 0 },
+            r#""chunk","seq":3,"bytes":65536,"total":196608,"skipped":0"#.into(),
+        ),
+        (Event::Paused { seq: 3, cause: Cause::User }, r#""paused","seq":3"#.into()),
+        (
+            Event::Resumed { seq: 3, after: Duration::from_micros(2_003_900) },
+            r#""resumed","seq":3,"seconds":2.003"#.into(),
+        ),
+        (
+            Event::Closed {
+                reason: "complete".into(),
+                complete: true,
+                bytes: 524_288,
+                chunks: 8,
+                elapsed: seconds(8),
+            },
+            r#""closed","reason":"complete","complete":true,"bytes":524288,"chunks":8,"seconds":8.0,"bits_per_second":524288"#.into(),
+        ),
+    ] {
+        let object = Object::of_client(&event).unwrap();
+        assert_eq!(line(AT, object).unwrap(), format!(r#"{{"t":1.234,"event":{json}}}"#));
+    }
+    assert!(Object::of_client(&Event::Requested(OpenStream::default())).is_none());
+}
+
+#[test]
+fn what_programs_are_told_of_a_server() {
+    use server::Event;
+    let fingerprint = Fingerprint::of(b"certificate");
+    let (addr, peer, session) = (peer(), peer(), 7);
+    let opened = |title: &str, start| {
+        let (version, bitrate, rate, title) = (Version::V1, 240_000, 250_000, title.to_owned());
+        Told::Session(Event::Opened { session, peer, version, bitrate, rate, title, start })
+    };
+    for (told, json) in [
+        (
+            Told::Listening {
+                addr,
+                fingerprint,
+                media: "clip.mp4".into(),
+                url: "quicstream://[::1]:9000/clip.mp4".into(),
+            },
+            format!(
+                r#""listening","addr":"[::1]:9000","fingerprint":"{fingerprint}","url":"quicstream://[::1]:9000/clip.mp4""#
+            ),
+        ),
+        (
+            opened("", 0),
+            r#""session_opened","session":7,"peer":"[::1]:9000","version":1,"bitrate":240000,"rate":250000"#.into(),
+        ),
+        (
+            opened("a/b.mp4", 9),
+            r#""session_opened","session":7,"peer":"[::1]:9000","version":1,"bitrate":240000,"rate":250000,"title":"a/b.mp4","start":9"#.into(),
+        ),
+        (
+            Told::Session(Event::Refused { peer, code: 1, reason: "a \"codec\"".into() }),
+            r#""session_refused","peer":"[::1]:9000","code":1,"reason":"a \"codec\"""#.into(),
+        ),
+        (
+            Told::Session(Event::Paused { session, seq: 3 }),
+            r#""session_paused","session":7,"seq":3"#.into(),
+        ),
+        (
+            Told::Session(Event::Resumed { session, seq: 3 }),
+            r#""session_resumed","session":7,"seq":3"#.into(),
+        ),
+        (
+            Told::Session(Event::Closed {
+                session,
+                peer,
+                reason: "complete".into(),
+                bytes: 10,
+                chunks: 2,
+                elapsed: Duration::from_millis(1500),
+            }),
+            r#""session_closed","session":7,"peer":"[::1]:9000","reason":"complete","bytes":10,"chunks":2,"seconds":1.5"#.into(),
+        ),
+    ] {
+        let object = Object::of_server(&told);
+        assert_eq!(line(AT, object).unwrap(), format!(r#"{{"t":1.234,"event":{json}}}"#));
+    }
+}
+
+#[test]
+fn what_programs_are_told_of_a_failure() {
+    let error = Object::Error { message: "no route\nto host", exit: 4 };
+    assert_eq!(
+        line(Duration::ZERO, error).unwrap(),
+        r#"{"t":0.0,"event":"error","message":"no route\nto host","exit":4}"#
+    );
+}

@@ -1,0 +1,159 @@
+//! A server's catalogue, for people and for programs.
+
+use std::io::{self, Write};
+
+use console::{Alignment, measure_text_width, pad_str};
+use serde::Serialize;
+
+use super::text::{bit_rate, bytes, escape};
+use crate::client::Title;
+
+/// What stands where the server said nothing.
+const UNKNOWN: &str = "–";
+/// What keeps columns apart.
+const GAP: &str = "  ";
+
+/// Prints titles in the order given: as an aligned table under a heading, or with `json` as one
+/// object a line. Bitrates, and what is live, have a column only where some title has them.
+///
+/// # Errors
+/// Where `out` cannot be written.
+pub fn titles(entries: &[Title], json: bool, out: &mut impl Write) -> io::Result<()> {
+    if json {
+        return entries.iter().try_for_each(|entry| {
+            serde_json::to_writer(&mut *out, &Object::from(entry))?;
+            out.write_all(b"\n")
+        });
+    }
+    let columns = columns(entries);
+    let widths: Vec<_> = columns.iter().map(Column::width).collect();
+    for row in 0..=entries.len() {
+        let cells = columns.iter().zip(&widths).map(|(column, width)| {
+            let cell = column.cells.get(row).map_or("", String::as_str);
+            pad_str(cell, *width, column.alignment, None)
+        });
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join(GAP).trim_end())?;
+    }
+    Ok(())
+}
+
+/// A title as programs are told of it. The names and their order are a contract with scripts.
+#[derive(Serialize)]
+struct Object<'a> {
+    title: &'a str,
+    size: Option<u64>,
+    #[serde(rename = "type")]
+    media_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bitrate: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<bool>,
+}
+
+impl<'a> From<&'a Title> for Object<'a> {
+    fn from(entry: &'a Title) -> Self {
+        Self {
+            title: &entry.title,
+            size: entry.size,
+            media_type: entry.media_type.as_deref(),
+            bitrate: entry.bitrate,
+            live: entry.live.then_some(true),
+        }
+    }
+}
+
+/// A heading and what is below it.
+struct Column {
+    alignment: Alignment,
+    cells: Vec<String>,
+}
+
+impl Column {
+    fn new(
+        heading: &str,
+        alignment: Alignment,
+        entries: &[Title],
+        cell: impl Fn(&Title) -> Option<String>,
+    ) -> Self {
+        let below = entries.iter().map(|entry| cell(entry).unwrap_or_else(|| UNKNOWN.to_owned()));
+        Self { alignment, cells: std::iter::once(heading.to_owned()).chain(below).collect() }
+    }
+
+    fn width(&self) -> usize {
+        self.cells.iter().map(|cell| measure_text_width(cell)).max().unwrap_or_default()
+    }
+}
+
+fn columns(entries: &[Title]) -> Vec<Column> {
+    use Alignment::{Left, Right};
+    let of_type = |entry: &Title| Some(escape(entry.media_type.as_deref()?).into_owned());
+    let mut columns = vec![
+        Column::new("TITLE", Left, entries, |entry| Some(escape(&entry.title).into_owned())),
+        Column::new("SIZE", Right, entries, |entry| entry.size.map(bytes)),
+        Column::new("TYPE", Left, entries, of_type),
+    ];
+    if entries.iter().any(|entry| entry.bitrate.is_some()) {
+        let bitrate = |entry: &Title| entry.bitrate.map(|rate| bit_rate(rate.into()));
+        columns.push(Column::new("BITRATE", Right, entries, bitrate));
+    }
+    if entries.iter().any(|entry| entry.live) {
+        let live = |entry: &Title| Some(if entry.live { "live" } else { "" }.to_owned());
+        columns.push(Column::new("LIVE", Left, entries, live));
+    }
+    columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn title(title: &str, size: Option<u64>, media_type: Option<&str>) -> Title {
+        let media_type = media_type.map(String::from);
+        Title { title: title.into(), size, media_type, ..Title::default() }
+    }
+
+    fn printed(entries: &[Title], json: bool) -> String {
+        let mut out = Vec::new();
+        titles(entries, json, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_table_is_as_wide_as_its_titles_look() {
+        let entries = [
+            title("film.mp4", Some(20 << 20), Some("video/mp4")),
+            title("春/夏🎬.webm", Some(1_310_720), Some("video/webm")),
+            title("\x1b[2Jgone", None, None),
+        ];
+        assert_eq!(
+            printed(&entries, false),
+            "TITLE              SIZE  TYPE\n\
+             film.mp4         20 MiB  video/mp4\n\
+             春/夏🎬.webm   1.25 MiB  video/webm\n\
+             \\u{1b}[2Jgone         –  –\n"
+        );
+    }
+
+    #[test]
+    fn bitrate_and_live_have_columns_where_there_are_any() {
+        let film = Title { bitrate: Some(500_000), ..title("a", Some(1), Some("video/mp4")) };
+        let live = Title { live: true, ..title("b", None, Some("video/mp2t")) };
+        assert_eq!(
+            printed(&[film.clone(), live.clone()], false),
+            "TITLE  SIZE  TYPE           BITRATE  LIVE\n\
+             a       1 B  video/mp4   500 kbit/s\n\
+             b         –  video/mp2t           –  live\n"
+        );
+        assert_eq!(
+            printed(&[film, live], true),
+            "{\"title\":\"a\",\"size\":1,\"type\":\"video/mp4\",\"bitrate\":500000}\n\
+             {\"title\":\"b\",\"size\":null,\"type\":\"video/mp2t\",\"live\":true}\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_catalogue_is_a_heading_and_no_object() {
+        assert_eq!(printed(&[], false), "TITLE  SIZE  TYPE\n");
+        assert_eq!(printed(&[], true), "");
+    }
+}
