@@ -185,7 +185,7 @@ fn media_that_changes_on_the_way_is_never_shown_as_whole() {
     while next_event(&mut events).unwrap()["event"] != "chunk" {}
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
     let output = play.wait_with_output().unwrap();
-    assert_exit(&output, 4);
+    assert_exit(&output, 6);
     assert!(!out.exists());
     let part = fs::read(dir.path().join("out.mp4.part")).unwrap();
     assert!(bytes.starts_with(&part), "what came is what was there");
@@ -193,14 +193,14 @@ fn media_that_changes_on_the_way_is_never_shown_as_whole() {
 }
 
 #[test]
-fn a_directory_serves_its_first_media_file() {
+fn version_1_gets_the_first_media_file_of_a_directory() {
     let dir = state();
     for name in ["b.mp4", "a.mp4", "README"] {
         fs::write(dir.path().join(name), name).unwrap();
     }
     let args = SERVE_FAST.iter().chain(&["--media"]).map(|arg| arg.to_string());
     let serve = Serve::start(args.chain([dir.path().display().to_string()]));
-    let output = serve.play(PLAY_FAST).args(["-o", "-"]).output().unwrap();
+    let output = serve.play(PLAY_FAST).args(["-o", "-", "--protocol", "1"]).output().unwrap();
     assert_exit(&output, 0);
     assert_eq!(output.stdout, b"a.mp4");
 }
@@ -242,12 +242,16 @@ fn an_interrupt_ends_a_play_in_good_order() {
 fn a_server_that_is_told_to_stop_closes_its_sessions() {
     for signal in ["-INT", "-TERM"] {
         let mut serve = Serve::start([""; 0]);
-        let play = serve.play(["--json"]).stdout(Stdio::piped()).spawn().unwrap();
+        let args = ["--json", "--retry-for", "0"];
+        let play = serve.play(args).stdout(Stdio::piped()).spawn().unwrap();
         serve.wait_for("session_opened");
         serve.signal(signal);
         assert_eq!(serve.wait(), Some(0));
         let output = play.wait_with_output().unwrap();
-        assert_eq!(named(&events(&output), "closed").len(), 1);
+        assert_exit(&output, 4);
+        let events = events(&output);
+        let message = events.last().unwrap()["message"].to_string();
+        assert!(message.contains("the server is shutting down"), "{message}");
     }
 }
 

@@ -10,55 +10,11 @@
 
 mod common;
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::fs;
 
-use common::{Serve, assert_exit, events, media, named, next_event, quicstream};
+use common::python::{TheirServer, python, script};
+use common::{Serve, assert_exit, events, media, named};
 use serde_json::Value;
-
-/// The one version these peers were written for.
-const AIOQUIC: &str = "aioquic==1.7.2";
-
-/// The Python of a virtual environment with aioquic, which is made on first use. `None` if the
-/// environment says to skip.
-fn python() -> Option<&'static Path> {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    if std::env::var_os("QUICSTREAM_SKIP_INTEROP").is_some_and(|value| value == "1") {
-        return None;
-    }
-    Some(PYTHON.get_or_init(|| {
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(AIOQUIC);
-        fs::create_dir_all(&home).unwrap();
-        // Test processes may run beside each other.
-        let lock = File::create(home.join("lock")).unwrap();
-        lock.lock().unwrap();
-        let python = home.join("venv/bin/python");
-        let ready = home.join("ready");
-        if !ready.exists() {
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home.join("venv")));
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", AIOQUIC]));
-            File::create(ready).unwrap();
-        }
-        python
-    }))
-}
-
-fn run(command: &mut Command) {
-    let hint = "the interoperability tests need Python 3.11 or newer with venv, and the Python \
-                package index (or set QUICSTREAM_SKIP_INTEROP=1 to do without them)";
-    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}: {hint}"));
-    assert!(status.success(), "{command:?} failed: {hint}");
-}
-
-fn script(python: &Path, name: &str) -> Command {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(name);
-    let mut command = Command::new(python);
-    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(path);
-    command
-}
 
 /// What came of a scenario of the Python client against `serve`.
 struct Played {
@@ -187,74 +143,6 @@ fn their_client_closes_early() {
     assert_eq!(played.closed.unwrap()["reason"], "closed by the client");
 }
 
-/// The Python server, killed when the test ends.
-struct TheirServer {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    port: u64,
-    dir: tempfile::TempDir,
-    media: Vec<u8>,
-}
-
-impl TheirServer {
-    /// Serves 1,000,000 bytes.
-    fn start(scenario: &str, args: &[&str]) -> Option<Self> {
-        let python = python()?;
-        let dir = tempfile::tempdir().unwrap();
-        let (path, media) = media(dir.path(), 1_000_000);
-        let made = quicstream(dir.path()).arg("gen-cert").output().unwrap();
-        assert_exit(&made, 0);
-        let mut child = script(python, "v1_server.py")
-            .args(["--scenario", scenario])
-            .args(args)
-            .arg("--media")
-            .arg(path)
-            .arg("--cert")
-            .arg(dir.path().join("cert.pem"))
-            .arg("--key")
-            .arg(dir.path().join("key.pem"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let listening = next_event(&mut stdout).expect("the server listens");
-        let port = listening["port"].as_u64().unwrap();
-        Some(Self { child, stdout, port, dir, media })
-    }
-
-    /// `play` from it into a file; trusts the certificate as its maker does.
-    fn play(&self, args: &[&str]) -> Output {
-        quicstream(self.dir.path())
-            .args(["play", "--json", "-o", "out.mp4", "--port", &self.port.to_string()])
-            .args(args)
-            .output()
-            .unwrap()
-    }
-
-    fn received(&self) -> Option<Vec<u8>> {
-        fs::read(self.dir.path().join("out.mp4")).ok()
-    }
-
-    /// Every PDU of this type that it received.
-    fn pdus(mut self, kind: &str) -> Vec<Value> {
-        let pid = self.child.id().to_string();
-        run(Command::new("kill").arg(pid));
-        self.child.wait().unwrap();
-        let lines = self.stdout.by_ref().lines().map(Result::unwrap);
-        lines
-            .map(|line| serde_json::from_str::<Value>(&line).unwrap())
-            .filter(|event| event["event"] == "pdu" && event["type"] == kind)
-            .collect()
-    }
-}
-
-impl Drop for TheirServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn play_from_their_server() {
     for (scenario, args) in [
@@ -264,7 +152,7 @@ fn play_from_their_server() {
         ("single-bytes", &[]),
         ("unknown-types", &[]),
     ] {
-        let Some(server) = TheirServer::start(scenario, &[]) else { return };
+        let Some(server) = TheirServer::start("v1_server.py", scenario, &[]) else { return };
         let output = server.play(args);
         assert_exit(&output, 0);
         assert!(server.received().unwrap() == server.media, "{scenario}");
@@ -277,7 +165,7 @@ fn play_from_their_server() {
 
 #[test]
 fn chunks_that_come_after_pause_count_and_are_kept() {
-    let Some(server) = TheirServer::start("late-pause", &[]) else { return };
+    let Some(server) = TheirServer::start("v1_server.py", "late-pause", &[]) else { return };
     let output = server.play(&["--pause-at", "3", "--pause-for", "0.5"]);
     let events = events(&output);
     assert_eq!(named(&events, "paused")[0]["seq"], 3);
@@ -288,7 +176,7 @@ fn chunks_that_come_after_pause_count_and_are_kept() {
 
 #[test]
 fn play_speaks_version_1_as_it_is_written() {
-    let Some(server) = TheirServer::start("normal", &[]) else { return };
+    let Some(server) = TheirServer::start("v1_server.py", "normal", &[]) else { return };
     assert_exit(&server.play(&["--pause-at", "2", "--pause-for", "0"]), 0);
     let opens = server.pdus("OPEN_STREAM");
     assert_eq!(opens.len(), 1);
@@ -300,7 +188,9 @@ fn play_speaks_version_1_as_it_is_written() {
 
 #[test]
 fn play_heartbeats_at_the_interval_that_it_was_told() {
-    let Some(server) = TheirServer::start("normal", &["--keepalive", "1"]) else { return };
+    let Some(server) = TheirServer::start("v1_server.py", "normal", &["--keepalive", "1"]) else {
+        return;
+    };
     assert_exit(&server.play(&["--pause-at", "2", "--pause-for", "2.5"]), 0);
     assert!(server.pdus("HEARTBEAT").len() >= 2);
 }
@@ -311,7 +201,7 @@ macro_rules! found_out {
         #[test]
         fn $name() {
             let args = ["--keepalive", "1", "--timeout", "5"];
-            let Some(server) = TheirServer::start($scenario, &args) else { return };
+            let Some(server) = TheirServer::start("v1_server.py", $scenario, &args) else { return };
             let output = server.play(&["--connect-timeout", "2"]);
             assert_exit(&output, $code);
             assert_eq!(server.received(), None, "a partial file was published");
@@ -341,7 +231,9 @@ found_out! {
 
 #[test]
 fn a_stall_is_noticed_within_two_keepalives_and_a_second() {
-    let Some(server) = TheirServer::start("stall", &["--keepalive", "1"]) else { return };
+    let Some(server) = TheirServer::start("v1_server.py", "stall", &["--keepalive", "1"]) else {
+        return;
+    };
     let output = server.play(&[]);
     let events = events(&output);
     let at = |name: &str| named(&events, name).last().unwrap()["t"].as_f64().unwrap();

@@ -91,6 +91,11 @@ impl Course {
         self.accepted && self.validator.is_some()
     }
 
+    /// Whether it is known what to play; else the server has to have only one title.
+    pub(super) fn has_title(&self) -> bool {
+        self.title.is_some()
+    }
+
     /// What to add to the next OPEN_STREAM.
     pub(super) fn request(&self) -> Options {
         Options {

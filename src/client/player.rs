@@ -112,7 +112,7 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             // A reset takes away what was under way: the same as an end without CLOSE_STREAM.
             Err(transport::Error::Reset(_)) => Ok(Ended::Session(End::Cut)),
             Ok(Ended::Session(End::Refused { code, .. }))
-                if code == NackCode::NoSuchTitle as u16 && self.settings.title.is_none() =>
+                if code == NackCode::NoSuchTitle as u16 && !self.course.has_title() =>
             {
                 Err(Error::TitleNeeded(ask::titles(&mut connection, self.patience()).await?))
             }

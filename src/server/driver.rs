@@ -124,37 +124,42 @@ impl Driver {
 
     /// Waits for the next thing that concerns the machine. Meanwhile chunks flow.
     async fn next_input(&mut self) -> Result<Input, transport::Error> {
-        let deadline = self.machine.deadline().map(|deadline| self.began + deadline);
-        let tick = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => pending().await,
-            }
-        };
         let state = self.machine.state();
-        let listening = self.listening && !self.output.is_clogged();
-        tokio::select! {
-            biased;
-            frame = self.incoming.frame(), if listening => match frame {
-                Ok(Some(frame)) => Ok(Input::Frame(frame)),
-                Ok(None) => {
-                    self.listening = false;
-                    Ok(Input::PeerFinished)
+        loop {
+            let deadline = self.machine.deadline().map(|deadline| self.began + deadline);
+            let tick = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => pending().await,
                 }
-                Err(ReceiveError::Protocol(error)) => Ok(Input::Violation(error)),
-                Err(ReceiveError::Transport(error)) => disconnected(error, state),
-            },
-            () = tick => Ok(Input::Tick),
-            _ = self.shutdown.wait_for(|down| *down), if state != State::Closing => Ok(Input::Shutdown),
-            progress = self.output.push(state == State::Streaming) => match progress {
-                Ok(Progress::MediaEnded) => Ok(Input::MediaEnded),
-                Ok(Progress::MediaFailed(error)) => {
-                    warn!(error = &error as &dyn std::error::Error, "the media failed");
-                    Ok(Input::MediaFailed)
+            };
+            let listening = self.listening && !self.output.is_clogged();
+            return tokio::select! {
+                biased;
+                frame = self.incoming.frame(), if listening => match frame {
+                    Ok(Some(frame)) => Ok(Input::Frame(frame)),
+                    Ok(None) => {
+                        self.listening = false;
+                        Ok(Input::PeerFinished)
+                    }
+                    Err(ReceiveError::Protocol(error)) => Ok(Input::Violation(error)),
+                    Err(ReceiveError::Transport(error)) => disconnected(error, state),
+                },
+                () = tick => Ok(Input::Tick),
+                _ = self.shutdown.wait_for(|down| *down), if state != State::Closing => {
+                    Ok(Input::Shutdown)
                 }
-                Ok(Progress::Delivered) => Ok(Input::Delivered),
-                Err(error) => disconnected(error, state),
-            },
+                progress = self.output.push(state == State::Streaming) => match progress {
+                    Ok(Progress::MediaEnded) => Ok(Input::MediaEnded),
+                    Ok(Progress::MediaFailed(error)) => {
+                        warn!(error = &error as &dyn std::error::Error, "the media failed");
+                        Ok(Input::MediaFailed)
+                    }
+                    Ok(Progress::Delivered) => Ok(Input::Delivered),
+                    Ok(Progress::Unclogged) => continue,
+                    Err(error) => disconnected(error, state),
+                },
+            };
         }
     }
 

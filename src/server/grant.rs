@@ -80,10 +80,10 @@ fn grant_rate(settings: &Settings, asked: Option<u64>, bitrate: u32) -> u64 {
 /// What a client is told of media that cannot be opened: nothing that it could not know.
 fn refusal(error: &media::Error) -> Refusal {
     let reason = match error {
-        media::Error::TitleNeeded => Some("there is more than one title; name one".to_owned()),
-        _ => None,
+        media::Error::TitleNeeded => "there is more than one title; name one",
+        _ => "it is not in the library",
     };
-    Refusal { reason, ..NackCode::NoSuchTitle.into() }
+    Refusal { reason: Some(reason.to_owned()), ..NackCode::NoSuchTitle.into() }
 }
 
 #[cfg(test)]

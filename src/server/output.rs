@@ -50,6 +50,8 @@ pub(super) enum Progress {
     MediaFailed(media::Error),
     /// The client has everything, the end of the stream included.
     Delivered,
+    /// The client was not listened to, because so much waited, and can be again.
+    Unclogged,
 }
 
 /// A heartbeat that waits for its turn.
@@ -148,6 +150,7 @@ impl Output {
     /// `streaming`, chunk after chunk. Ends only with something to report; nothing is lost when
     /// the future is dropped before.
     pub(super) async fn push(&mut self, streaming: bool) -> Result<Progress, transport::Error> {
+        let clogged = self.is_clogged();
         loop {
             self.outgoing.drain().await?;
             if let Some(heartbeat) = self.owed_heartbeat.take() {
@@ -158,6 +161,8 @@ impl Output {
                     self.listing = None;
                 }
                 self.queue(&reply);
+            } else if clogged {
+                return Ok(Progress::Unclogged);
             } else if self.outgoing.is_finished() {
                 self.outgoing.delivered().await?;
                 return Ok(Progress::Delivered);

@@ -7,6 +7,8 @@
     reason = "a test that meets what it does not expect has failed"
 )]
 
+pub(crate) mod python;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -12,7 +12,11 @@ from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 
-from wire import VERSIONS, Decoder, Pdu, WireError
+import v2_wire
+import wire
+from wire import Decoder, Pdu, WireError
+
+VERSIONS: dict[str, type[Pdu]] = {pdu.alpn: pdu for pdu in (wire.Pdu, v2_wire.Pdu)}  # ALPN alone decides
 
 IDLE_TIMEOUT = 300.0  # longer than any test: QUIC must not end what the protocol's own timers are there to end
 PING_INTERVAL = 2.0
@@ -44,11 +48,12 @@ def dribble(data: bytes) -> Iterator[bytes]:
 class PduStream:
     """A bidirectional QUIC stream: PDUs come out, bytes go in, so that a script can send what is no valid PDU."""
 
-    def __init__(self, connection: "PduConnection", stream_id: int, version: int) -> None:
+    def __init__(self, connection: "PduConnection", stream_id: int, pdu: type[Pdu]) -> None:
         self.connection = connection
+        self.pdu = pdu  # of the connection's version
         self.split: Callable[[bytes], Iterator[bytes]] = whole
         self._stream_id = stream_id
-        self._decoder = Decoder(version)
+        self._decoder = Decoder(pdu)
         self._inbox: asyncio.Queue[Pdu | Exception | None] = asyncio.Queue()
 
     async def receive(self) -> Pdu | None:
@@ -70,6 +75,11 @@ class PduStream:
 
     def reset(self, error_code: int) -> None:
         self.connection.reset(self._stream_id, error_code)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can still be sent."""
+        return self.connection.can_send_on(self._stream_id)
 
     async def drained(self) -> None:
         """Waits until the peer's QUIC has acknowledged everything sent, or never will."""
@@ -101,10 +111,11 @@ class PduConnection(QuicConnectionProtocol):
     ) -> None:
         super().__init__(quic, stream_handler)
         self._on_stream = on_stream
-        self._version: int | None = None
+        self._version: type[Pdu] | None = None
         self._pdu_streams: dict[int, PduStream] = {}
         self._finished: set[int] = set()  # streams on which nothing more can be sent
         self._closed_here = False
+        self._vanished = False
         self._progress = asyncio.Event()
         self._keep_alive = asyncio.create_task(self._ping_forever())
 
@@ -124,8 +135,11 @@ class PduConnection(QuicConnectionProtocol):
         self._quic.reset_stream(stream_id, error_code)
         self.transmit()
 
+    def can_send_on(self, stream_id: int) -> bool:
+        return not self._closed.is_set() and stream_id not in self._finished
+
     def has_unacknowledged(self, stream_id: int) -> bool:
-        if self._closed.is_set() or stream_id in self._finished:
+        if not self.can_send_on(stream_id):
             return False
         # aioquic tells nobody what is still to be acknowledged, so this looks inside; its version is pinned.
         stream = self._quic._streams.get(stream_id)
@@ -139,7 +153,19 @@ class PduConnection(QuicConnectionProtocol):
         self._closed_here = True
         super().close(error_code, reason_phrase)
 
+    def vanish(self) -> None:
+        """Falls silent, as if the machine had lost its power."""
+        self._vanished = True
+        self._keep_alive.cancel()
+        self._fail_streams(ConnectionClosed(0, "vanished"))
+
+    def transmit(self) -> None:
+        if not self._vanished:
+            super().transmit()
+
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
+        if self._vanished:
+            return
         super().datagram_received(data, addr)
         self._progress.set()
         self._progress.clear()
@@ -162,8 +188,11 @@ class PduConnection(QuicConnectionProtocol):
                 self._progress.set()
                 if not self._closed_here:
                     emit("terminated", error_code=event.error_code, reason=event.reason_phrase)
-                for stream in self._pdu_streams.values():
-                    stream.failed(ConnectionClosed(event.error_code, event.reason_phrase))
+                self._fail_streams(ConnectionClosed(event.error_code, event.reason_phrase))
+
+    def _fail_streams(self, error: ConnectionClosed) -> None:
+        for stream in self._pdu_streams.values():
+            stream.failed(error)
 
     def _add_stream(self, stream_id: int) -> PduStream:
         if self._version is None:
@@ -183,8 +212,8 @@ class PduConnection(QuicConnectionProtocol):
             await self.ping()
 
 
-def configuration(is_client: bool) -> QuicConfiguration:
-    return QuicConfiguration(is_client=is_client, alpn_protocols=list(VERSIONS), idle_timeout=IDLE_TIMEOUT)
+def configuration(is_client: bool, pdu: type[Pdu]) -> QuicConfiguration:
+    return QuicConfiguration(is_client=is_client, alpn_protocols=[pdu.alpn], idle_timeout=IDLE_TIMEOUT)
 
 
 def emit(event: str, **fields: object) -> None:

@@ -6,13 +6,12 @@ the other.
 
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Self
 
 VERSION_1 = 1
-VERSIONS = {"quic-stream-proto": VERSION_1}  # by ALPN, which alone decides
 
 HEADER = struct.Struct(">BBBBII")  # version, type, flags, reserved, session_id, body_length
 MAX_BODY = 2 << 20  # no PDU is larger than a chunk, and no chunk larger than 1 MiB
@@ -31,21 +30,43 @@ class PduType(IntEnum):
     RESUME_STREAM = 6
     CLOSE_STREAM = 7
     HEARTBEAT = 8
+    LIST = 9
+    LIST_REPLY = 10
 
 
 class NackCode(IntEnum):
     UNSUPPORTED_CODEC = 1
     UNSUPPORTED_ENCRYPTION = 2
     MULTICAST_UNSUPPORTED = 3
+    NO_SUCH_TITLE = 4
+    NOT_AUTHORISED = 5
+    MEDIA_CHANGED = 6
+    BUSY = 7
+    PAST_THE_END = 8
+    PROTOCOL_VIOLATION = 99
+
+
+class CloseReason(IntEnum):
+    COMPLETE = 0
+    CLIENT_DONE = 1
+    SHUTTING_DOWN = 2
+    SESSION_TIMEOUT = 3
+    MEDIA_FAILED = 4
+    TOO_FAR_BEHIND = 5
+    LIMIT = 6
     PROTOCOL_VIOLATION = 99
 
 
 class Fields:
     """Reads a body from front to back."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, flags: int = 0) -> None:
+        self.flags = flags  # of the header before it
         self._body = body
         self._position = 0
+
+    def __bool__(self) -> bool:
+        return self._position < len(self._body)
 
     def take(self, length: int) -> bytes:
         end = self._position + length
@@ -66,24 +87,33 @@ class Fields:
             raise WireError(f"text is not UTF-8: {error}") from error
 
     def finish(self) -> None:
-        left = len(self._body) - self._position
-        if left:
-            raise WireError(f"{left} bytes too many at the end of the body")
+        if self:
+            raise WireError(f"{len(self._body) - self._position} bytes too many at the end of the body")
 
 
-class Body(Protocol):
-    """What stands behind the header of one type of PDU."""
+class Body:
+    """What stands behind the header of one type of PDU: nothing, unless a subclass says otherwise."""
 
     type: ClassVar[PduType]
 
-    def encode(self) -> bytes: ...
+    @property
+    def flags(self) -> int:
+        return 0
+
+    def encode(self) -> bytes:
+        return b""
 
     @classmethod
-    def decode(cls, fields: Fields) -> Self: ...
+    def decode(cls, fields: Fields) -> Self:
+        return cls()
+
+    def described(self) -> dict[str, object]:
+        """What the test is told of it."""
+        return dict(vars(self))
 
 
 @dataclass(frozen=True)
-class OpenStream:
+class OpenStream(Body):
     type: ClassVar = PduType.OPEN_STREAM
     codec: str = "h264"
     profile: str = "baseline"
@@ -104,7 +134,7 @@ class OpenStream:
 
 
 @dataclass(frozen=True)
-class OpenAck:
+class OpenAck(Body):
     type: ClassVar = PduType.OPEN_ACK
     bitrate: int
     max_chunk_size: int
@@ -118,9 +148,17 @@ class OpenAck:
     def decode(cls, fields: Fields) -> Self:
         return cls(*fields.unpack(">4I"))
 
+    def described(self) -> dict[str, object]:
+        return {
+            "bitrate": self.bitrate,
+            "chunk": self.max_chunk_size,
+            "keepalive": self.keepalive,
+            "timeout": self.timeout,
+        }
+
 
 @dataclass(frozen=True)
-class OpenNack:
+class OpenNack(Body):
     type: ClassVar = PduType.OPEN_NACK
     code: int
 
@@ -133,7 +171,7 @@ class OpenNack:
 
 
 @dataclass(frozen=True)
-class StreamChunk:
+class StreamChunk(Body):
     type: ClassVar = PduType.STREAM_CHUNK
     seq: int
     payload: bytes
@@ -146,9 +184,12 @@ class StreamChunk:
         seq, payload_length = fields.unpack(">II")
         return cls(seq, fields.take(payload_length))
 
+    def described(self) -> dict[str, object]:
+        return {"seq": self.seq, "bytes": len(self.payload)}
+
 
 @dataclass(frozen=True)
-class Heartbeat:
+class Heartbeat(Body):
     type: ClassVar = PduType.HEARTBEAT
     timestamp: int
 
@@ -164,27 +205,18 @@ class Heartbeat:
         return cls(*fields.unpack(">Q"))
 
 
-class Empty:
-    def encode(self) -> bytes:
-        return b""
-
-    @classmethod
-    def decode(cls, fields: Fields) -> Self:
-        return cls()
-
-
 @dataclass(frozen=True)
-class PauseStream(Empty):
+class PauseStream(Body):
     type: ClassVar = PduType.PAUSE_STREAM
 
 
 @dataclass(frozen=True)
-class ResumeStream(Empty):
+class ResumeStream(Body):
     type: ClassVar = PduType.RESUME_STREAM
 
 
 @dataclass(frozen=True)
-class CloseStream(Empty):
+class CloseStream(Body):
     type: ClassVar = PduType.CLOSE_STREAM
 
 
@@ -196,30 +228,37 @@ BODIES: dict[int, type[Body]] = {
 
 @dataclass(frozen=True)
 class Pdu:
-    """Header and body, the body not yet looked into; `type` may be one that this version does not know."""
+    """Header and body, the body not yet looked into; `type` may be one that this version does not know.
+
+    This class is version 1; each other version is a subclass.
+    """
+
+    alpn: ClassVar = "quic-stream-proto"
+    bodies: ClassVar[Mapping[int, type[Body]]] = BODIES
 
     type: int
     body: bytes = b""
     session_id: int = 0
     version: int = VERSION_1
+    flags: int = 0
 
     @classmethod
     def of(cls, body: Body, session_id: int) -> Self:
-        return cls(body.type, body.encode(), session_id)
+        return cls(body.type, body.encode(), session_id, flags=body.flags)
 
     @property
     def name(self) -> str:
-        return PduType(self.type).name if self.type in BODIES else f"UNKNOWN_{self.type}"
+        return PduType(self.type).name if self.type in self.bodies else f"UNKNOWN_{self.type}"
 
     def encode(self) -> bytes:
-        return HEADER.pack(self.version, self.type, 0, 0, self.session_id, len(self.body)) + self.body
+        return HEADER.pack(self.version, self.type, self.flags, 0, self.session_id, len(self.body)) + self.body
 
     def parse(self) -> Body | None:
         """Returns None for a type that is to be skipped."""
-        if self.type not in BODIES:
+        if self.type not in self.bodies:
             return None
-        fields = Fields(self.body)
-        body = BODIES[self.type].decode(fields)
+        fields = Fields(self.body, self.flags)
+        body = self.bodies[self.type].decode(fields)
         fields.finish()
         return body
 
@@ -227,16 +266,16 @@ class Pdu:
 class Decoder:
     """Cuts a stream of bytes, in whatever pieces it arrives, into PDUs of one version."""
 
-    def __init__(self, version: int) -> None:
-        self._version = version
+    def __init__(self, pdu: type[Pdu]) -> None:
+        self._pdu = pdu
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Pdu]:
         self._buffer += data
         while len(self._buffer) >= HEADER.size:
-            version, type_, _flags, _reserved, session_id, body_length = HEADER.unpack_from(self._buffer)
-            if version != self._version:
-                raise WireError(f"header version {version}, expected {self._version}")
+            version, type_, flags, _reserved, session_id, body_length = HEADER.unpack_from(self._buffer)
+            if version != self._pdu.version:
+                raise WireError(f"header version {version}, expected {self._pdu.version}")
             if body_length > MAX_BODY:
                 raise WireError(f"body of {body_length} bytes is over the limit")
             end = HEADER.size + body_length
@@ -244,7 +283,7 @@ class Decoder:
                 return
             body = bytes(self._buffer[HEADER.size : end])
             del self._buffer[:end]
-            yield Pdu(type_, body, session_id, version)
+            yield self._pdu(type_, body, session_id, version, flags)
 
     def finish(self) -> None:
         if self._buffer:
