@@ -100,7 +100,8 @@ impl Course {
     pub(super) fn request(&self) -> Options {
         Options {
             title: self.title.clone(),
-            start_offset: (self.position > 0).then_some(self.position),
+            // A validator is only looked at together with an offset.
+            start_offset: (self.position > 0 || self.validator.is_some()).then_some(self.position),
             validator: self.validator.clone(),
             rate: self.rate,
             ..Options::default()

@@ -91,7 +91,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         loop {
             if let Some(ended) = self.step(input) {
                 // Politeness; the session is over either way.
-                let _ = timeout(FAREWELL, self.farewell()).await;
+                let _ = timeout(FAREWELL, self.farewell(&ended)).await;
                 return Ok(ended);
             }
             input = match self.next_input().await? {
@@ -172,11 +172,9 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     /// Makes a change of state visible, and lets the next session know of it.
     fn note_state(&mut self, before: State) {
         let state = self.machine.state();
-        match state {
-            State::Paused(Cause::User) => self.parts.course.paused = true,
-            State::Paused(Cause::Script(_)) => self.parts.course.script = None,
-            State::Streaming => self.parts.course.paused = false,
-            _ => {}
+        self.parts.course.paused = self.machine.paused_by_user();
+        if let State::Paused(Cause::Script(_)) = state {
+            self.parts.course.script = None;
         }
         self.parts.reporter.state(before, state);
     }
@@ -230,9 +228,14 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         }
     }
 
-    /// Sees a last CLOSE_STREAM off.
-    async fn farewell(&mut self) {
-        debug!("session over in state {:?}", self.machine.state());
+    /// Sees a last CLOSE_STREAM off. Version 2 tells a server that it broke the protocol.
+    async fn farewell(&mut self, ended: &Ended) {
+        debug!("session over: {ended:?}");
+        let broken = matches!(ended, Ended::Session(End::Violation(_)) | Ended::Broken(_));
+        if broken && self.version != Version::V1 {
+            self.outgoing.queue(&Pdu::Close(CloseReason::VIOLATION, Options::default()));
+            self.outgoing.finish();
+        }
         if self.outgoing.is_finished() {
             let _ = self.outgoing.delivered().await;
         }

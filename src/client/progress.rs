@@ -109,7 +109,7 @@ pub struct MediaInfo {
 }
 
 /// One title of a server's catalogue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Title {
     /// Its name.
     pub title: String,

@@ -101,8 +101,10 @@ impl Drop for Job {
 fn hash(file: &File, known: &Weak<Known>) -> Option<Digest> {
     let mut hasher = blake3::Hasher::new();
     for block in 0..file.len().div_ceil(BLOCK) {
-        let abandoned = known.strong_count() == 0;
-        let bytes = (!abandoned).then(|| file.read_block(block))?;
+        if known.strong_count() == 0 {
+            return None;
+        }
+        let bytes = file.read_block(block);
         let bytes = bytes.inspect_err(|error| debug!(%error, "there is no digest")).ok()?;
         hasher.update(&bytes);
     }

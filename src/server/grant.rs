@@ -1,10 +1,11 @@
 //! Whether and how a session can be granted.
 
+use std::sync::Arc;
+
 use super::{Pacing, Settings};
 use crate::media::{self, Library, Media};
 use crate::protocol::{NackCode, OpenAck, OpenStream, Options, Version};
 use crate::session::server::Refusal;
-use std::sync::Arc;
 
 /// A session as it is granted.
 #[derive(Debug)]
@@ -32,7 +33,8 @@ impl Grant {
             Version::V2 => library.open(options.title.as_deref(), ack.bitrate).await,
         };
         let media = media.map_err(|error| refusal(&error))?;
-        if options.validator.as_ref().is_some_and(|known| *known != media.validator()) {
+        let resumes = options.start_offset.is_some();
+        if resumes && options.validator.as_ref().is_some_and(|it| *it != media.validator()) {
             return Err(NackCode::MediaChanged.into());
         }
         let start = options.start_offset.unwrap_or(0);

@@ -252,6 +252,15 @@ impl Client {
         self.state
     }
 
+    /// Whether the user has paused it, or wants it paused as soon as it is open: what a session
+    /// that takes its place after a loss has to begin with.
+    pub fn paused_by_user(&self) -> bool {
+        match self.state {
+            State::Idle | State::OpenSent => self.begin_paused,
+            state => state == State::Paused(Cause::User),
+        }
+    }
+
     /// seq of the last chunk that came; 0 before the first.
     pub fn last_seq(&self) -> u32 {
         self.next_seq.wrapping_sub(1)
@@ -369,6 +378,11 @@ impl Client {
                 (Closed, [digest, Some(Action::End(end))])
             }
 
+            // A key pressed during an outage must not be lost.
+            (Idle | OpenSent, Input::TogglePause) => {
+                self.begin_paused = !self.begin_paused;
+                (self.state, [None, None])
+            }
             (Streaming, Input::TogglePause) => {
                 (Paused(Cause::User), [Some(Action::Send(Pdu::Pause)), None])
             }
@@ -376,11 +390,12 @@ impl Client {
             (Paused(Cause::Sink), Input::TogglePause) => (Paused(Cause::User), [None, None]),
             (Paused(_), Input::TogglePause) => self.resume(now),
 
-            (Streaming | Paused(_), Input::SinkFull) => {
+            // The sink may still be full of what a lost session brought.
+            (Idle | OpenSent | Streaming | Paused(_), Input::SinkFull) => {
                 self.sink_full_since.get_or_insert(now);
                 (self.state, [None, None])
             }
-            (Streaming | Paused(_), Input::SinkReady) => {
+            (Idle | OpenSent | Streaming | Paused(_), Input::SinkReady) => {
                 self.sink_full_since = None;
                 self.heard = now;
                 self.chunk_heard = now;
@@ -452,12 +467,12 @@ impl Client {
         (self, actions)
     }
 
-    /// Version 2 takes a PDU of another session for a violation.
+    /// Version 2 takes a PDU of another session for a violation, once there is a session.
     fn checked(&self, input: Input) -> Input {
         match input {
             Input::Frame(Frame::Pdu { session_id, .. })
                 if self.version != Version::V1
-                    && self.session_id != 0
+                    && !matches!(self.state, State::Idle | State::OpenSent)
                     && session_id != self.session_id =>
             {
                 Input::Violation(Error::SessionId { got: session_id, want: self.session_id })

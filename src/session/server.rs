@@ -23,6 +23,7 @@ pub enum State {
 }
 
 /// What can happen to a session.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is soon taken apart")]
 #[derive(Debug)]
 pub enum Input {
     /// A frame came from the client.
@@ -51,6 +52,7 @@ pub enum Input {
 }
 
 /// What a driver has to do.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is soon taken apart")]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// See whether this can be granted, and answer with [`Input::Opened`] or [`Input::Refused`].

@@ -200,7 +200,7 @@ fn what_may_not_be_read_is_not_there() {
         write(dir.path().join(path), path);
     }
     for path in ["locked.mp4", "closed"] {
-        fs::set_permissions(dir.path().join(path), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(dir.path().join(path), fs::Permissions::from_mode(0o000)).unwrap();
     }
     // The superuser may read everything: this thread gives that up.
     let mut sets = capabilities(None).unwrap();

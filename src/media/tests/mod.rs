@@ -40,8 +40,9 @@ fn titles(entries: &[Entry]) -> Vec<&str> {
     entries.iter().map(|entry| entry.title.as_str()).collect()
 }
 
+/// Long, because digests get only what time a busy machine has left.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")
 }
 
 /// Sees what anybody does to one file or directory.

@@ -16,18 +16,8 @@ const STATES: [State; 8] = [Idle, OpenSent, Streaming, USER, SCRIPT, SINK, Closi
 
 /// One input of every kind. Chunk 2 is the one that is due.
 fn inputs() -> Vec<Input> {
-    let pdus = [
-        Pdu::OpenStream(open()),
-        Pdu::OpenAck(ACK),
-        Pdu::OpenNack(3),
-        chunk(2),
-        Pdu::Pause,
-        Pdu::Resume,
-        Pdu::Close,
-        Pdu::Heartbeat(1),
-    ];
     let others = [
-        Input::Connected(open()),
+        Input::Connected(open(), asked()),
         Input::Frame(Frame::Malformed(malformed(Kind::OpenAck))),
         Input::Frame(Frame::Skipped { kind: 200 }),
         Input::Frame(Frame::Skipped { kind: 5 }),
@@ -39,7 +29,7 @@ fn inputs() -> Vec<Input> {
         Input::SinkReady,
         Input::Tick,
     ];
-    pdus.into_iter().map(received).chain(others).collect()
+    every_pdu().into_iter().map(received).chain(others).collect()
 }
 
 fn received(sent: Pdu) -> Input {
@@ -71,32 +61,45 @@ fn resume() -> Cell {
     to(Streaming, Action::Send(Pdu::Resume))
 }
 
-/// The table of the protocol: one line an input, one column a state. No timer is due.
+/// The table of the protocol: one line an input, one column a state. No timer is due. It is the
+/// same in both versions; what they differ in is which PDUs get here, and session ids.
 ///
 /// There is no wildcard, so that an input that is added has to be thought about here (and be
 /// added to [`inputs`]).
 #[rustfmt::skip]
 fn table(input: &Input) -> [Cell; 8] {
-    use Action::{Accepted, Close, Send};
-    use End::{Complete, Cut, Refused, Stopped};
+    use Action::{Accepted, Close, Echoed, Send};
+    use End::{Complete, Cut, Stopped};
     match input {
         //   IDLE, OPEN_SENT, STREAMING, PAUSED by the user, by the script, by the sink, CLOSING, CLOSED
         Input::Frame(Frame::Pdu { pdu, session_id }) => match pdu {
-            Pdu::OpenStream(_) => misplaced("OPEN_STREAM"),
-            Pdu::OpenAck(ack) => {
-                let accepted = to(Streaming, Accepted { ack: *ack, session_id: *session_id });
+            Pdu::OpenStream(..) => misplaced("OPEN_STREAM"),
+            Pdu::OpenAck(ack, options) => {
+                let accepted = to(Streaming, Accepted { ack: *ack, options: options.clone(), session_id: *session_id });
                 let ignore = || ignore("OPEN_ACK");
                 [ignore(), accepted, ignore(), ignore(), ignore(), ignore(), ignore(), nothing()]
             }
-            Pdu::OpenNack(code) => {
+            Pdu::OpenNack(code, options) => {
+                let refused = End::Refused { code: *code, reason: options.reason.clone(), retry_after: Some(secs(60)) };
                 let ignore = || ignore("OPEN_NACK");
-                [ignore(), end(Refused(*code)), ignore(), ignore(), ignore(), ignore(), ignore(), nothing()]
+                [ignore(), end(refused), ignore(), ignore(), ignore(), ignore(), ignore(), nothing()]
             }
             Pdu::Chunk(_) => [ignore("STREAM_CHUNK"), ignore("STREAM_CHUNK"), deliver(2), deliver(2), deliver(2), deliver(2), nothing(), nothing()],
             Pdu::Pause => misplaced("PAUSE_STREAM"),
             Pdu::Resume => misplaced("RESUME_STREAM"),
-            Pdu::Close => [ignore("CLOSE_STREAM"), ignore("CLOSE_STREAM"), end(Complete), end(Complete), end(Complete), end(Complete), end(Stopped), nothing()],
-            Pdu::Heartbeat(_) => [const { (None, None) }; 8],
+            Pdu::Close(reason, options) if *reason != CloseReason::COMPLETE => {
+                let retry_after = options.retry_after.map(|after| secs(after.into()));
+                let closed = || end(End::Closed { reason: *reason, text: options.reason.clone(), retry_after });
+                [ignore("CLOSE_STREAM"), closed(), closed(), closed(), closed(), closed(), end(Stopped), nothing()]
+            }
+            Pdu::Close(..) => [ignore("CLOSE_STREAM"), ignore("CLOSE_STREAM"), end(Complete), end(Complete), end(Complete), end(Complete), end(Stopped), nothing()],
+            Pdu::Heartbeat { echo: false, .. } => [const { (None, None) }; 8],
+            Pdu::Heartbeat { timestamp, echo: true } => {
+                let echoed = || act(Echoed(*timestamp));
+                [echoed(), echoed(), echoed(), echoed(), echoed(), echoed(), echoed(), nothing()]
+            }
+            Pdu::List(_) => misplaced("LIST"),
+            Pdu::ListReply { .. } => misplaced("LIST_REPLY"),
         },
         Input::Frame(Frame::Malformed(error)) | Input::Violation(error) => {
             let end = || end(End::Violation(error.clone()));
@@ -104,7 +107,7 @@ fn table(input: &Input) -> [Cell; 8] {
         }
         Input::Frame(Frame::Skipped { kind: 5 }) => misplaced("PAUSE_STREAM"),
         Input::Frame(Frame::Skipped { .. }) => misplaced("a PDU of unknown type"),
-        Input::Connected(open) => [to(OpenSent, Send(Pdu::OpenStream(open.clone()))), nothing(), nothing(), nothing(), nothing(), nothing(), nothing(), nothing()],
+        Input::Connected(open, options) => [to(OpenSent, Send(Pdu::OpenStream(open.clone(), options.clone()))), nothing(), nothing(), nothing(), nothing(), nothing(), nothing(), nothing()],
         Input::StreamEnded => [end(Cut), end(Cut), end(Cut), end(Cut), end(Cut), end(Cut), end(Stopped), nothing()],
         Input::TogglePause => [nothing(), nothing(), to(USER, Send(Pdu::Pause)), resume(), resume(), (Some(USER), None), nothing(), nothing()],
         Input::Stop => [end(Stopped), end(Stopped), to(Closing, Close), to(Closing, Close), to(Closing, Close), to(Closing, Close), nothing(), nothing()],
@@ -125,23 +128,35 @@ fn run(client: Client, steps: impl IntoIterator<Item = (Input, Duration)>) -> Cl
 }
 
 /// A session with these terms that streams since `now`.
+fn streaming_in(
+    version: Version,
+    ack: OpenAck,
+    script: Option<ScriptedPause>,
+    now: Duration,
+) -> Client {
+    let new = Client::new(version, script, ANSWER_WITHIN, now);
+    let accepted = received(Pdu::OpenAck(ack, none()));
+    run(new, [(Input::Connected(open(), none()), now), (accepted, now)])
+}
+
+/// The same in version 1; what is tested with it depends on no version.
 fn streaming(ack: OpenAck, script: Option<ScriptedPause>, now: Duration) -> Client {
-    let new = Client::new(script, ANSWER_WITHIN, now);
-    run(new, [(Input::Connected(open()), now), (received(Pdu::OpenAck(ack)), now)])
+    streaming_in(V1, ack, script, now)
 }
 
 /// A session in this state at [`NOW`], with chunk 1 received where there was time for it.
-fn session(state: State) -> Client {
-    let new = Client::new(None, ANSWER_WITHIN, NOW);
+fn session_in(version: Version, state: State) -> Client {
+    let new = Client::new(version, None, ANSWER_WITHIN, NOW);
     let script = ScriptedPause { at: 1, length: secs(2) };
-    let streaming = |script| run(streaming(ACK, script, NOW), [(received(chunk(1)), NOW)]);
+    let streaming =
+        |script| run(streaming_in(version, ACK, script, NOW), [(received(chunk(1)), NOW)]);
     let client = match state {
         Idle => new,
-        OpenSent => run(new, [(Input::Connected(open()), NOW)]),
+        OpenSent => run(new, [(Input::Connected(open(), none()), NOW)]),
         Streaming => streaming(None),
         Paused(Cause::User) => run(streaming(None), [(Input::TogglePause, NOW)]),
         Paused(Cause::Script(_)) => streaming(Some(script)),
-        Paused(Cause::Sink) => sink_pause(NOW),
+        Paused(Cause::Sink) => sink_pause(version, NOW),
         Closing => run(streaming(None), [(Input::Stop, NOW)]),
         Closed => run(streaming(None), [(Input::Stop, NOW), (Input::StreamEnded, NOW)]),
     };
@@ -149,11 +164,15 @@ fn session(state: State) -> Client {
     client
 }
 
+fn session(state: State) -> Client {
+    session_in(V1, state)
+}
+
 /// A session that its full sink pauses at `now`, with a heartbeat just sent.
-fn sink_pause(now: Duration) -> Client {
+fn sink_pause(version: Version, now: Duration) -> Client {
     let before = now - KEEPALIVE;
     let full = [(received(chunk(1)), before), (Input::SinkFull, before)];
-    let client = run(streaming(ACK, None, before), full);
+    let client = run(streaming_in(version, ACK, None, before), full);
     let (client, actions) = client.step(Input::Tick, now);
     assert_eq!(actions, [Some(Action::Send(Pdu::Pause)), None]);
     run(client, [(Input::Tick, now)])
@@ -181,16 +200,180 @@ fn end_of(
     None
 }
 
+/// Every state in both versions, with its column in the table.
+fn sessions() -> impl Iterator<Item = (Version, usize, State)> {
+    Version::ALL.into_iter().flat_map(|version| {
+        STATES.into_iter().enumerate().map(move |(column, state)| (version, column, state))
+    })
+}
+
 #[test]
 fn every_state_takes_every_input_as_the_table_says() {
-    for (column, state) in STATES.into_iter().enumerate() {
+    for (version, column, state) in sessions() {
         for input in inputs() {
-            let label = format!("{state:?} on {input:?}");
+            let label = format!("{version:?}, {state:?} on {input:?}");
             let (next, action) = table(&input).into_iter().nth(column).unwrap();
-            let (client, done) = session(state).step(input, NOW);
-            assert_eq!((client.state(), done), (next.unwrap_or(state), [action, None]), "{label}");
+            let (client, done) = session_in(version, state).step(input, NOW);
+            let done: Vec<_> = done.into_iter().flatten().collect();
+            let expected = Vec::from_iter(action);
+            assert_eq!((client.state(), done), (next.unwrap_or(state), expected), "{label}");
         }
     }
+}
+
+#[test]
+fn a_pdu_of_another_session_is_a_violation_in_version_2_and_nothing_in_version_1() {
+    for (version, column, state) in sessions() {
+        for (pdu, got) in every_pdu().into_iter().flat_map(|pdu| {
+            [0, SESSION, 12_345, u32::MAX].map(|session_id| (pdu.clone(), session_id))
+        }) {
+            let label = format!("{version:?}, {state:?} on {pdu:?} of session {got}");
+            let input = Input::Frame(Frame::Pdu { session_id: got, pdu });
+            // Before OPEN_ACK there is no id to compare with.
+            let assigned = !matches!(state, Idle | OpenSent | Closed);
+            let (next, action) = match version {
+                V2 if got != SESSION && assigned => {
+                    end(End::Violation(Error::SessionId { got, want: SESSION }))
+                }
+                _ => table(&input).into_iter().nth(column).unwrap(),
+            };
+            let (client, done) = session_in(version, state).step(input, NOW);
+            let done: Vec<_> = done.into_iter().flatten().collect();
+            let expected = Vec::from_iter(action);
+            assert_eq!((client.state(), done), (next.unwrap_or(state), expected), "{label}");
+        }
+    }
+}
+
+/// The id is the one in the header of OPEN_ACK, even if a server should assign 0.
+#[test]
+fn the_session_id_is_that_of_open_ack() {
+    for assigned in [0, 1, u32::MAX] {
+        let of = |session_id, pdu| Input::Frame(Frame::Pdu { session_id, pdu });
+        let ack = || Pdu::OpenAck(ACK, granted());
+        let (client, actions) = session_in(V2, OpenSent).step(of(assigned, ack()), NOW);
+        let accepted = Action::Accepted { ack: ACK, options: granted(), session_id: assigned };
+        assert_eq!(actions, [Some(accepted), None]);
+        assert_eq!(client.step(of(assigned, chunk(1)), NOW).1, [deliver(1).1, None]);
+        let error = Error::SessionId { got: SESSION, want: assigned };
+        let (client, actions) = client.step(of(SESSION, chunk(1)), NOW);
+        assert_eq!((client.state(), actions), (Closed, [end(End::Violation(error)).1, None]));
+    }
+}
+
+#[test]
+fn the_digest_is_handed_on_before_the_end() {
+    for (reason, text) in [(0, None), (2, Some("full".to_owned()))] {
+        let options = Options { digest: Some([7; 32]), reason: text.clone(), ..none() };
+        let close = || received(Pdu::Close(CloseReason(reason), options.clone()));
+        for state in [Streaming, USER, SCRIPT, SINK] {
+            let expected = match reason {
+                0 => End::Complete,
+                _ => End::Closed {
+                    reason: CloseReason(reason),
+                    text: text.clone(),
+                    retry_after: None,
+                },
+            };
+            let (client, actions) = session_in(V2, state).step(close(), NOW);
+            let digest = Some(Action::Digest([7; 32]));
+            assert_eq!((client.state(), actions), (Closed, [digest, Some(Action::End(expected))]));
+        }
+        // Nobody waits for it any more.
+        let (_, actions) = session_in(V2, Closing).step(close(), NOW);
+        assert_eq!(actions, [Some(Action::End(End::Stopped)), None]);
+    }
+}
+
+#[test]
+fn a_refusal_without_options_says_only_its_code() {
+    let (_, actions) = session_in(V2, OpenSent).step(received(Pdu::OpenNack(6, none())), NOW);
+    let refused = End::Refused { code: 6, reason: None, retry_after: None };
+    assert_eq!(actions, [Some(Action::End(refused)), None]);
+}
+
+#[test]
+fn what_a_server_says_is_shown_without_its_control_characters() {
+    let reason = Some("\x1b[2Jgone".to_owned());
+    let refused = End::Refused { code: 4, reason: reason.clone(), retry_after: None };
+    let closed = End::Closed { reason: CloseReason::LIMIT, text: reason, retry_after: None };
+    for end in [refused, closed] {
+        assert!(end.to_string().ends_with(": \\u{1b}[2Jgone"), "{end}");
+    }
+}
+
+#[test]
+fn a_session_may_begin_with_a_pause() {
+    for version in Version::ALL {
+        let new = Client::new(version, None, ANSWER_WITHIN, NOW).paused();
+        let client = run(new, [(Input::Connected(open(), none()), NOW)]);
+        let (client, actions) = client.step(received(Pdu::OpenAck(ACK, granted())), NOW);
+        let accepted = Action::Accepted { ack: ACK, options: granted(), session_id: SESSION };
+        assert_eq!(actions, [Some(accepted), Some(Action::Send(Pdu::Pause))]);
+        assert_eq!(client.state(), USER);
+        // What was sent before the pause took effect counts.
+        let (client, actions) = client.step(received(chunk(1)), NOW);
+        assert_eq!(actions, [deliver(1).1, None]);
+        assert_eq!(client.deadline(), Some(secs(15)), "it sends heartbeats");
+        assert_eq!(end_of(client, []), Some((secs(40), End::Timeout(SESSION_TIMEOUT))));
+        let (client, actions) = client.step(Input::TogglePause, secs(30));
+        assert_eq!((client.state(), actions), (Streaming, [Some(Action::Send(Pdu::Resume)), None]));
+        assert_eq!(client.deadline(), Some(secs(15)));
+        assert_eq!(end_of(client, []), Some((secs(40), End::Timeout(SESSION_TIMEOUT))));
+        let (client, _) = client.step(received(chunk(2)), secs(30));
+        assert_eq!(end_of(client, []), Some((secs(40), End::Stalled(secs(10)))));
+    }
+}
+
+#[test]
+fn a_key_pressed_before_the_session_is_open_takes_effect_with_it() {
+    for presses in 0..4 {
+        for begin in [false, true] {
+            let new = Client::new(V2, None, ANSWER_WITHIN, NOW);
+            let new = if begin { new.paused() } else { new };
+            let press = |count| (0..count).map(|_| (Input::TogglePause, NOW));
+            let client = run(new, press(presses / 2));
+            let client = run(client, [(Input::Connected(open(), none()), NOW)]);
+            let client = run(client, press(presses - presses / 2));
+            let paused = begin != (presses % 2 == 1);
+            assert_eq!((client.state(), client.paused_by_user()), (OpenSent, paused));
+            let client = run(client, [(received(Pdu::OpenAck(ACK, none())), NOW)]);
+            let expected = if paused { USER } else { Streaming };
+            assert_eq!((client.state(), client.paused_by_user()), (expected, paused));
+        }
+    }
+}
+
+#[test]
+fn only_a_pause_of_the_user_outlives_the_session() {
+    for state in STATES {
+        assert_eq!(session_in(V2, state).paused_by_user(), state == USER, "{state:?}");
+    }
+}
+
+/// After a reconnect the sink may still be full of what the lost session brought.
+#[test]
+fn a_sink_that_is_full_before_the_session_opens_holds_its_timers() {
+    for before in [Idle, OpenSent] {
+        let ack = received(Pdu::OpenAck(ACK, none()));
+        let full = run(session_in(V2, before), [(Input::SinkFull, NOW)]);
+        let open = match before {
+            Idle => run(full, [(Input::Connected(open(), none()), NOW), (ack, NOW)]),
+            _ => run(full, [(ack, NOW)]),
+        };
+        assert_eq!(end_of(open, []), None, "{before:?}");
+        assert_eq!(run(open, [(Input::Tick, secs(15))]).state(), SINK);
+        let ready = run(open, [(Input::Tick, secs(15)), (Input::SinkReady, secs(100))]);
+        assert_eq!(end_of(ready, []), Some((secs(110), End::Stalled(secs(10)))));
+    }
+    let brief = [(Input::SinkFull, NOW), (Input::SinkReady, NOW)];
+    let client = run(session_in(V2, OpenSent), brief);
+    let client = run(client, [(received(Pdu::OpenAck(ACK, none())), NOW)]);
+    assert_eq!(end_of(client, []), Some((secs(20), End::Stalled(secs(10)))));
+    // The server is not waited for longer than otherwise.
+    let full = [(Input::SinkFull, NOW)];
+    let no_answer = Some((secs(20), End::NoAnswer(ANSWER_WITHIN)));
+    assert_eq!(end_of(session_in(V2, OpenSent), full), no_answer);
 }
 
 #[test]
@@ -243,7 +426,10 @@ fn a_server_that_never_answers_is_given_up() {
     let expected = Some((secs(20), End::NoAnswer(ANSWER_WITHIN)));
     assert_eq!(end_of(session(OpenSent), []), expected);
     // A sign of life is not an answer.
-    for other in [received(Pdu::Heartbeat(1)), Input::Frame(Frame::Skipped { kind: 9 })] {
+    for other in [
+        received(Pdu::Heartbeat { timestamp: 1, echo: false }),
+        Input::Frame(Frame::Skipped { kind: 9 }),
+    ] {
         assert_eq!(end_of(session(OpenSent), [(other, secs(15))]), expected);
     }
 }
@@ -273,7 +459,7 @@ fn a_silent_server_is_given_up_after_the_session_timeout() {
     for client in [streaming(patient, None, NOW), session(USER)] {
         let timeout = |at| Some((secs(at), End::Timeout(SESSION_TIMEOUT)));
         assert_eq!(end_of(client, []), timeout(40));
-        let heartbeat = [(received(Pdu::Heartbeat(1)), secs(16))];
+        let heartbeat = [(received(Pdu::Heartbeat { timestamp: 1, echo: false }), secs(16))];
         assert_eq!(end_of(client, heartbeat), timeout(46));
         let skipped = [(Input::Frame(Frame::Skipped { kind: 9 }), secs(16))];
         assert_eq!(end_of(client, skipped), timeout(40), "only valid PDUs count");
@@ -288,7 +474,7 @@ fn a_server_that_sends_no_chunks_has_stalled() {
     let (_, actions) = client.step(Input::Tick, secs(20));
     assert_eq!(actions[0], Some(Action::Close), "it is told");
 
-    let heartbeat = [(received(Pdu::Heartbeat(1)), secs(19))];
+    let heartbeat = [(received(Pdu::Heartbeat { timestamp: 1, echo: false }), secs(19))];
     assert_eq!(end_of(client, heartbeat), stalled(20), "only chunks count");
     assert_eq!(end_of(client, [(received(chunk(2)), secs(19))]), stalled(29));
     let pause = [(Input::TogglePause, secs(12)), (Input::TogglePause, secs(28))];
@@ -382,7 +568,8 @@ fn a_tick_at_the_deadline_is_never_in_vain() {
     let extreme = [0, u32::MAX].map(|seconds| {
         streaming(OpenAck { keepalive: seconds, session_timeout: seconds, ..ACK }, None, NOW)
     });
-    for mut client in STATES.map(session).into_iter().chain(extreme) {
+    let both = sessions().map(|(version, _, state)| session_in(version, state));
+    for mut client in both.chain(extreme) {
         for _ in 0..100 {
             let Some(deadline) = client.deadline() else { break };
             let state = client.state();

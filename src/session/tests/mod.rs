@@ -1,12 +1,16 @@
 //! The machines against the tables of the protocol, against their timers, and against each other.
 
 mod client;
+mod reconnect;
 mod server;
 mod simulation;
 
 use std::time::Duration;
 
-use crate::protocol::{Chunk, Error, Frame, Kind, OpenAck, OpenStream, Payload, Pdu};
+use crate::protocol::Version::{V1, V2};
+use crate::protocol::{
+    Chunk, CloseReason, Error, Frame, Kind, OpenAck, OpenStream, Options, Payload, Pdu, Version,
+};
 
 const KEEPALIVE: Duration = Duration::from_secs(5);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,8 +27,48 @@ const fn malformed(kind: Kind) -> Error {
 /// An error that ends the stream.
 const VERSION: Error = Error::Version { got: 9, want: 1 };
 
+/// What the sessions of the tests are assigned.
+const SESSION: u32 = 7;
+
+/// A PDU of that session.
 fn pdu(pdu: Pdu) -> Frame {
-    Frame::Pdu { session_id: 7, pdu }
+    Frame::Pdu { session_id: SESSION, pdu }
+}
+
+/// No options.
+fn none() -> Options {
+    Options::default()
+}
+
+/// One PDU of every kind, those with variants in each. Chunk 2 is the one that is due at a client.
+fn every_pdu() -> Vec<Pdu> {
+    vec![
+        Pdu::OpenStream(open(), asked()),
+        Pdu::OpenAck(ACK, granted()),
+        Pdu::OpenNack(7, try_later()),
+        chunk(2),
+        Pdu::Pause,
+        Pdu::Resume,
+        Pdu::Close(CloseReason::COMPLETE, none()),
+        Pdu::Close(CloseReason::SHUTDOWN, try_later()),
+        Pdu::Close(CloseReason(1_000), none()),
+        Pdu::Heartbeat { timestamp: 1, echo: false },
+        Pdu::Heartbeat { timestamp: 1, echo: true },
+        Pdu::List(none()),
+        Pdu::ListReply { entries: vec![granted()], more: false },
+    ]
+}
+
+fn asked() -> Options {
+    Options { title: Some("a".into()), start_offset: Some(3), ..none() }
+}
+
+fn granted() -> Options {
+    Options { title: Some("a".into()), total_size: Some(9), ..none() }
+}
+
+fn try_later() -> Options {
+    Options { retry_after: Some(60), ..Options::reason("full") }
 }
 
 fn open() -> OpenStream {

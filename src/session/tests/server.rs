@@ -2,39 +2,45 @@
 
 use super::*;
 use crate::protocol::NackCode;
-use crate::session::server::{Action, Input, Reason, Server, State};
+use crate::session::server::{Action, Input, Reason, Refusal, Server, State};
 use State::{Closed, Closing, Idle, Paused, Streaming};
 
 const STATES: [State; 5] = [Idle, Streaming, Paused, Closing, Closed];
 
-/// One input of every kind.
-fn inputs() -> Vec<Input> {
-    let pdus = [
-        Pdu::OpenStream(open()),
-        Pdu::OpenAck(ACK),
-        Pdu::OpenNack(1),
-        chunk(1),
-        Pdu::Pause,
-        Pdu::Resume,
-        Pdu::Close,
-        Pdu::Heartbeat(1),
-    ];
+fn opened() -> Input {
+    Input::Opened { session_id: SESSION }
+}
+
+fn refusal() -> Refusal {
+    Refusal { code: NackCode::Busy, reason: Some("full".into()), retry_after: Some(60) }
+}
+
+/// The session id that PDUs carry in this state.
+fn own_id(state: State) -> u32 {
+    if state == Idle { 0 } else { SESSION }
+}
+
+/// One input of every kind, as far as version 2 goes by the state's own session id.
+fn inputs(state: State) -> Vec<Input> {
+    let session_id = own_id(state);
+    let pdus = every_pdu().into_iter().map(|pdu| Input::Frame(Frame::Pdu { session_id, pdu }));
     let others = [
         Input::Frame(Frame::Malformed(malformed(Kind::OpenStream))),
         Input::Frame(Frame::Malformed(malformed(Kind::Heartbeat))),
+        Input::Frame(Frame::Malformed(malformed(Kind::List))),
         Input::Frame(Frame::Skipped { kind: 200 }),
         Input::Frame(Frame::Skipped { kind: 4 }),
         Input::Violation(VERSION),
         Input::PeerFinished,
-        Input::Opened,
-        Input::Refused(NackCode::UnsupportedCodec),
+        opened(),
+        Input::Refused(refusal()),
         Input::MediaEnded,
         Input::MediaFailed,
         Input::Delivered,
         Input::Shutdown,
         Input::Tick,
     ];
-    pdus.into_iter().map(|sent| Input::Frame(pdu(sent))).chain(others).collect()
+    pdus.chain(others).collect()
 }
 
 /// What a state makes of an input: the next state, or none if it stays, and the action.
@@ -50,7 +56,7 @@ fn ignore(what: &'static str) -> Cell {
     act(Action::Ignore(what))
 }
 fn nack99() -> Cell {
-    act(Action::SendNack(NackCode::ProtocolViolation))
+    act(Action::SendNack(NackCode::ProtocolViolation.into()))
 }
 fn to(state: State) -> Cell {
     (Some(state), None)
@@ -65,24 +71,31 @@ fn violation(error: &Error) -> Cell {
     abort(Reason::Violation(error.clone()))
 }
 
-/// The table of the protocol: one line an input, one column a state. No timer is due.
+/// The table of the protocol: one line an input, one column a state. No timer is due. Where the
+/// versions differ there is a line for each.
 ///
 /// There is no wildcard, so that an input that is added has to be thought about here (and be
 /// added to [`inputs`]).
 #[rustfmt::skip]
-fn table(input: &Input) -> [Cell; 5] {
+fn table(version: Version, input: &Input) -> [Cell; 5] {
     use Reason::{Client, Complete, MediaFailed, NeverOpened, Shutdown};
     match input {
         //                                 IDLE, STREAMING, PAUSED, CLOSING, CLOSED
         Input::Frame(Frame::Pdu { pdu, .. }) => match pdu {
-            Pdu::OpenStream(open) => [act(Action::Open(open.clone())), nack99(), nack99(), ignore("OPEN_STREAM"), nothing()],
-            Pdu::OpenAck(_) => misplaced("OPEN_ACK"),
-            Pdu::OpenNack(_) => misplaced("OPEN_NACK"),
+            Pdu::OpenStream(open, options) => [act(Action::Open(open.clone(), options.clone())), nack99(), nack99(), ignore("OPEN_STREAM"), nothing()],
+            Pdu::OpenAck(..) => misplaced("OPEN_ACK"),
+            Pdu::OpenNack(..) => misplaced("OPEN_NACK"),
             Pdu::Chunk(_) => misplaced("STREAM_CHUNK"),
             Pdu::Pause => [ignore("PAUSE_STREAM"), to(Paused), ignore("PAUSE_STREAM"), nothing(), nothing()],
             Pdu::Resume => [ignore("RESUME_STREAM"), ignore("RESUME_STREAM"), to(Streaming), nothing(), nothing()],
-            Pdu::Close => [ignore("CLOSE_STREAM"), close(Closed, Client), close(Closed, Client), nothing(), nothing()],
-            Pdu::Heartbeat(_) => [act(Action::SendHeartbeat), act(Action::SendHeartbeat), act(Action::SendHeartbeat), nothing(), nothing()],
+            Pdu::Close(..) => [ignore("CLOSE_STREAM"), close(Closed, Client), close(Closed, Client), nothing(), nothing()],
+            Pdu::Heartbeat { timestamp, echo } => match (version, echo) {
+                (V1, _) => [act(Action::SendHeartbeat), act(Action::SendHeartbeat), act(Action::SendHeartbeat), nothing(), nothing()],
+                (V2, false) => [act(Action::Echo(*timestamp)), act(Action::Echo(*timestamp)), act(Action::Echo(*timestamp)), nothing(), nothing()],
+                (V2, true) => [nothing(), nothing(), nothing(), nothing(), nothing()],
+            },
+            Pdu::List(_) => [act(Action::SendList), ignore("LIST"), ignore("LIST"), ignore("LIST"), nothing()],
+            Pdu::ListReply { .. } => misplaced("LIST_REPLY"),
         },
         Input::Frame(Frame::Malformed(Error::Malformed { kind: Kind::OpenStream, .. })) =>
             [nack99(), nack99(), nack99(), ignore("OPEN_STREAM"), nothing()],
@@ -91,10 +104,13 @@ fn table(input: &Input) -> [Cell; 5] {
         Input::Frame(Frame::Skipped { kind: 4 }) => misplaced("STREAM_CHUNK"),
         Input::Frame(Frame::Skipped { .. }) => misplaced("a PDU of unknown type"),
         Input::PeerFinished => [close(Closed, NeverOpened), nothing(), nothing(), nothing(), nothing()],
-        Input::Opened => [(Some(Streaming), Some(Action::SendAck)), nothing(), nothing(), nothing(), nothing()],
-        Input::Refused(code) => [act(Action::SendNack(*code)), nothing(), nothing(), nothing(), nothing()],
+        Input::Opened { .. } => [(Some(Streaming), Some(Action::SendAck)), nothing(), nothing(), nothing(), nothing()],
+        Input::Refused(refusal) => [act(Action::SendNack(refusal.clone())), nothing(), nothing(), nothing(), nothing()],
         Input::MediaEnded => [nothing(), close(Closing, Complete), nothing(), nothing(), nothing()],
-        Input::MediaFailed => [nothing(), abort(MediaFailed), abort(MediaFailed), nothing(), nothing()],
+        Input::MediaFailed => match version {
+            V1 => [nothing(), abort(MediaFailed), abort(MediaFailed), nothing(), nothing()],
+            V2 => [nothing(), close(Closed, MediaFailed), close(Closed, MediaFailed), nothing(), nothing()],
+        },
         Input::Delivered => [nothing(), nothing(), nothing(), to(Closed), nothing()],
         Input::Shutdown => [close(Closing, Shutdown), close(Closing, Shutdown), close(Closing, Shutdown), nothing(), nothing()],
         Input::Tick => [nothing(), nothing(), nothing(), nothing(), nothing()],
@@ -107,30 +123,99 @@ fn misplaced(what: &'static str) -> [Cell; 5] {
 }
 
 /// A session in this state, everything of which happened at `now`.
-fn session(state: State, now: Duration) -> Server {
+fn session(version: Version, state: State, now: Duration) -> Server {
     let way = match state {
         Idle => vec![],
-        Streaming => vec![Input::Opened],
-        Paused => vec![Input::Opened, Input::Frame(pdu(Pdu::Pause))],
-        Closing => vec![Input::Opened, Input::MediaEnded],
-        Closed => vec![Input::Opened, Input::MediaEnded, Input::Delivered],
+        Streaming => vec![opened()],
+        Paused => vec![opened(), Input::Frame(pdu(Pdu::Pause))],
+        Closing => vec![opened(), Input::MediaEnded],
+        Closed => vec![opened(), Input::MediaEnded, Input::Delivered],
     };
-    let new = Server::new(KEEPALIVE, SESSION_TIMEOUT, now);
+    let new = Server::new(version, KEEPALIVE, SESSION_TIMEOUT, now);
     let server = way.into_iter().fold(new, |server, input| server.step(input, now).0);
     assert_eq!(server.state(), state);
     server
 }
 
+/// Every state in both versions.
+fn sessions() -> impl Iterator<Item = (Version, State)> {
+    Version::ALL.into_iter().flat_map(|version| STATES.map(|state| (version, state)))
+}
+
 #[test]
 fn every_state_takes_every_input_as_the_table_says() {
-    for (column, state) in STATES.into_iter().enumerate() {
-        for input in inputs() {
-            let label = format!("{state:?} on {input:?}");
-            let (next, action) = table(&input).into_iter().nth(column).unwrap();
-            let (server, done) = session(state, secs(1)).step(input, secs(1));
+    for (version, state) in sessions() {
+        let column = STATES.iter().position(|other| *other == state).unwrap();
+        for input in inputs(state) {
+            let label = format!("{version:?}, {state:?} on {input:?}");
+            let (next, action) = table(version, &input).into_iter().nth(column).unwrap();
+            let (server, done) = session(version, state, secs(1)).step(input, secs(1));
             assert_eq!((server.state(), done), (next.unwrap_or(state), action), "{label}");
         }
     }
+}
+
+#[test]
+fn a_pdu_of_another_session_is_a_violation_in_version_2_and_nothing_in_version_1() {
+    for (version, state) in sessions() {
+        let column = STATES.iter().position(|other| *other == state).unwrap();
+        let want = own_id(state);
+        for (pdu, got) in every_pdu().into_iter().flat_map(|pdu| {
+            [0, SESSION, 12_345, u32::MAX].map(|session_id| (pdu.clone(), session_id))
+        }) {
+            let label = format!("{version:?}, {state:?} on {pdu:?} of session {got}");
+            // What asks for a session or for the catalogue belongs to none.
+            let exempt = matches!(pdu, Pdu::OpenStream(..) | Pdu::List(_));
+            let input = Input::Frame(Frame::Pdu { session_id: got, pdu });
+            let (next, action) = match version {
+                V2 if got != want && !exempt && state != Closed => {
+                    violation(&Error::SessionId { got, want })
+                }
+                _ => table(version, &input).into_iter().nth(column).unwrap(),
+            };
+            let (server, done) = session(version, state, secs(1)).step(input, secs(1));
+            assert_eq!((server.state(), done), (next.unwrap_or(state), action), "{label}");
+        }
+    }
+}
+
+/// A refusal assigns nothing.
+#[test]
+fn a_session_id_is_assigned_once_and_only_by_opening() {
+    let server = session(V2, Idle, secs(0)).step(Input::Refused(refusal()), secs(0)).0;
+    let beat = Pdu::Heartbeat { timestamp: 9, echo: false };
+    let (_, action) = server.step(Input::Frame(pdu(beat.clone())), secs(0));
+    assert_eq!(action, violation(&Error::SessionId { got: SESSION, want: 0 }).1);
+    // What a driver reports late changes nothing.
+    let server = session(V2, Streaming, secs(0)).step(Input::Opened { session_id: 8 }, secs(0)).0;
+    assert_eq!(server.step(Input::Frame(pdu(beat)), secs(0)).1, Some(Action::Echo(9)));
+}
+
+#[test]
+fn a_catalogue_may_be_asked_for_before_a_session_and_between_refusals() {
+    let list = || Input::Frame(Frame::Pdu { session_id: 0, pdu: Pdu::List(none()) });
+    let server = session(V2, Idle, secs(0));
+    let (server, action) = server.step(list(), secs(20));
+    assert_eq!(action, Some(Action::SendList));
+    assert_eq!(server.deadline(), Some(secs(50)), "it is a sign of life");
+    let server = server.step(Input::Refused(refusal()), secs(20)).0;
+    let (server, action) = server.step(list(), secs(20));
+    assert_eq!(action, Some(Action::SendList));
+    assert_eq!(server.step(opened(), secs(20)).1, Some(Action::SendAck));
+}
+
+#[test]
+fn reasons_have_the_numbers_of_the_protocol() {
+    let reasons = [
+        Reason::Complete,
+        Reason::Client,
+        Reason::NeverOpened,
+        Reason::Shutdown,
+        Reason::Timeout,
+        Reason::MediaFailed,
+        Reason::Violation(VERSION),
+    ];
+    assert_eq!(reasons.map(|reason| reason.to_wire().0), [0, 1, 1, 2, 3, 4, 99]);
 }
 
 #[test]
@@ -140,17 +225,19 @@ fn states_have_the_numbers_of_the_protocol() {
 
 #[test]
 fn a_client_that_was_refused_may_try_again() {
-    let (server, _) =
-        session(Idle, secs(0)).step(Input::Refused(NackCode::UnsupportedCodec), secs(1));
-    let (server, action) = server.step(Input::Frame(pdu(Pdu::OpenStream(open()))), secs(2));
-    assert_eq!((server.state(), action), (Idle, Some(Action::Open(open()))));
-    assert_eq!(server.step(Input::Opened, secs(2)).1, Some(Action::SendAck));
+    for version in Version::ALL {
+        let (server, _) = session(version, Idle, secs(0)).step(Input::Refused(refusal()), secs(1));
+        let again = Input::Frame(pdu(Pdu::OpenStream(open(), asked())));
+        let (server, action) = server.step(again, secs(2));
+        assert_eq!((server.state(), action), (Idle, Some(Action::Open(open(), asked()))));
+        assert_eq!(server.step(opened(), secs(2)).1, Some(Action::SendAck));
+    }
 }
 
 #[test]
 fn a_session_without_a_pdu_for_the_session_timeout_is_over() {
-    for state in STATES {
-        let server = session(state, secs(100));
+    for (version, state) in sessions() {
+        let server = session(version, state, secs(100));
         let last = [Action::Close(Reason::Timeout), Action::Abort(Reason::Timeout)];
         let expected = match state {
             Idle | Streaming | Paused => Some(&last[0]),
@@ -168,17 +255,23 @@ fn a_session_without_a_pdu_for_the_session_timeout_is_over() {
 }
 
 /// Steps `input` at 20 s into a session whose last PDU came at 0 s, and says when it times out.
-fn timeout_after(state: State, input: Input) -> Option<Duration> {
-    let (server, _) = session(state, secs(0)).step(input, secs(20));
+fn timeout_after(version: Version, state: State, input: Input) -> Option<Duration> {
+    let (server, _) = session(version, state, secs(0)).step(input, secs(20));
     (20..100).map(secs).find(|now| server.step(Input::Tick, *now).0.state() == Closed)
 }
 
 #[test]
 fn only_a_valid_pdu_puts_the_session_timeout_off() {
-    for state in [Idle, Streaming, Paused, Closing] {
-        for valid in [Pdu::Heartbeat(1), Pdu::Resume, Pdu::OpenStream(open())] {
-            let label = format!("{state:?} on {valid:?}");
-            assert_eq!(timeout_after(state, Input::Frame(pdu(valid))), Some(secs(50)), "{label}");
+    for (version, state) in sessions().filter(|(_, state)| *state != Closed) {
+        for valid in [
+            Pdu::Heartbeat { timestamp: 1, echo: false },
+            Pdu::Heartbeat { timestamp: 1, echo: true },
+            Pdu::Resume,
+            Pdu::OpenStream(open(), none()),
+        ] {
+            let label = format!("{version:?}, {state:?} on {valid:?}");
+            let input = Input::Frame(Frame::Pdu { session_id: own_id(state), pdu: valid });
+            assert_eq!(timeout_after(version, state, input), Some(secs(50)), "{label}");
         }
         for other in [
             Input::Frame(Frame::Skipped { kind: 200 }),
@@ -186,15 +279,19 @@ fn only_a_valid_pdu_puts_the_session_timeout_off() {
             Input::Frame(Frame::Malformed(malformed(Kind::OpenStream))),
             Input::Tick,
         ] {
-            let label = format!("{state:?} on {other:?}");
-            assert_eq!(timeout_after(state, other), Some(secs(30)), "{label}");
+            let label = format!("{version:?}, {state:?} on {other:?}");
+            assert_eq!(timeout_after(version, state, other), Some(secs(30)), "{label}");
         }
     }
 }
 
 #[test]
 fn a_paused_server_sends_heartbeats_by_itself() {
-    let streaming = session(Streaming, secs(0));
+    Version::ALL.into_iter().for_each(paused_heartbeats);
+}
+
+fn paused_heartbeats(version: Version) {
+    let streaming = session(version, Streaming, secs(0));
     assert_eq!(streaming.deadline(), Some(secs(30)), "chunks are signs of life enough");
     assert_eq!(streaming.step(Input::Tick, secs(29)).1, None);
 
@@ -215,8 +312,8 @@ fn a_paused_server_sends_heartbeats_by_itself() {
 /// The driver must not find a deadline in the past that a tick does not move.
 #[test]
 fn a_tick_at_the_deadline_is_never_in_vain() {
-    for state in STATES {
-        let mut server = session(state, secs(3));
+    for (version, state) in sessions() {
+        let mut server = session(version, state, secs(3));
         while let Some(deadline) = server.deadline() {
             let (next, _) = server.step(Input::Tick, deadline);
             assert!(next.deadline().is_none_or(|later| later > deadline), "{state:?}");

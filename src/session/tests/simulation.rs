@@ -12,6 +12,9 @@ use crate::session::{Pacer, Time};
 /// More than can happen in any of the sessions below.
 const TOO_MANY: usize = 5_000;
 
+/// What the origin's client sends in version 1, whatever it was assigned.
+const ANY_ID: u32 = 12_345;
+
 /// What happens to the client from outside.
 #[derive(Debug, Clone, Copy)]
 enum Event {
@@ -23,6 +26,7 @@ enum Event {
 
 #[derive(Debug, Clone)]
 struct Scenario {
+    version: Version,
     chunks: u32,
     /// Between two chunks; at most the keepalive interval, as the server sees to.
     millis_per_chunk: u64,
@@ -34,9 +38,11 @@ struct Scenario {
 }
 
 /// What travels.
+#[expect(clippy::large_enum_variant, reason = "few are under way")]
 #[derive(Debug, PartialEq)]
-enum Message {
-    Pdu(Pdu),
+pub(super) enum Message {
+    /// A PDU and the session id in its header.
+    Pdu(u32, Pdu),
     /// The end of the stream.
     Fin,
     /// The client has closed the connection.
@@ -45,27 +51,27 @@ enum Message {
 
 /// One direction: nothing is lost, nothing overtakes.
 #[derive(Debug)]
-struct Link {
+pub(super) struct Link {
     delays: std::iter::Cycle<std::vec::IntoIter<u64>>,
     under_way: VecDeque<(Time, Message)>,
 }
 
 impl Link {
-    fn new(delays: Vec<u64>) -> Self {
+    pub(super) fn new(delays: Vec<u64>) -> Self {
         Self { delays: delays.into_iter().cycle(), under_way: VecDeque::new() }
     }
 
-    fn send(&mut self, message: Message, now: Time) {
+    pub(super) fn send(&mut self, message: Message, now: Time) {
         let arrival = now + Duration::from_millis(self.delays.next().unwrap());
         let arrival = self.under_way.back().map_or(arrival, |(last, _)| arrival.max(*last));
         self.under_way.push_back((arrival, message));
     }
 
-    fn next_arrival(&self) -> Option<Time> {
+    pub(super) fn next_arrival(&self) -> Option<Time> {
         self.under_way.front().map(|(arrival, _)| *arrival)
     }
 
-    fn receive(&mut self, now: Time) -> Option<Message> {
+    pub(super) fn receive(&mut self, now: Time) -> Option<Message> {
         self.next_arrival().filter(|arrival| *arrival <= now)?;
         self.under_way.pop_front().map(|(_, message)| message)
     }
@@ -83,6 +89,7 @@ enum Turn {
 }
 
 struct World {
+    version: Version,
     now: Time,
     events: VecDeque<(Time, Event)>,
     client: Client,
@@ -94,6 +101,11 @@ struct World {
     chunks: u32,
     sent: u32,
     sink_full: bool,
+    /// Session ids as each side sends them.
+    client_id: u32,
+    server_id: u32,
+    /// Timestamps of the client's heartbeats that have not come back.
+    beats: VecDeque<u64>,
     delivered: Vec<u32>,
     end: Option<End>,
     reason: Option<Reason>,
@@ -107,11 +119,13 @@ impl World {
             *at += Duration::from_millis(*gap);
             Some((*at, *event))
         });
+        let version = scenario.version;
         let mut world = Self {
+            version,
             now: Time::ZERO,
             events: events.collect(),
-            client: Client::new(scenario.script, secs(10), Time::ZERO),
-            server: Server::new(KEEPALIVE, SESSION_TIMEOUT, Time::ZERO),
+            client: Client::new(version, scenario.script, secs(10), Time::ZERO),
+            server: Server::new(version, KEEPALIVE, SESSION_TIMEOUT, Time::ZERO),
             to_server: Link::new(to_server),
             to_client: Link::new(to_client),
             // A byte a millisecond.
@@ -120,12 +134,15 @@ impl World {
             chunks: scenario.chunks,
             sent: 0,
             sink_full: false,
+            client_id: 0,
+            server_id: 0,
+            beats: VecDeque::new(),
             delivered: vec![],
             end: None,
             reason: None,
             disconnected: false,
         };
-        world.step_client(client::Input::Connected(open()));
+        world.step_client(client::Input::Connected(open(), asked()));
         world
     }
 
@@ -178,7 +195,9 @@ impl World {
                 self.happen(event);
             }
             Turn::ServerHears => match self.to_server.receive(self.now).unwrap() {
-                Message::Pdu(sent) => self.step_server(ToServer::Frame(pdu(sent))),
+                Message::Pdu(session_id, pdu) => {
+                    self.step_server(ToServer::Frame(Frame::Pdu { session_id, pdu }));
+                }
                 Message::Fin => self.step_server(ToServer::PeerFinished),
                 Message::Gone => {
                     self.disconnected = true;
@@ -186,14 +205,16 @@ impl World {
                 }
             },
             Turn::ClientHears => match self.to_client.receive(self.now).unwrap() {
-                Message::Pdu(sent) => self.step_client(ToClient::Frame(pdu(sent))),
+                Message::Pdu(session_id, pdu) => {
+                    self.step_client(ToClient::Frame(Frame::Pdu { session_id, pdu }));
+                }
                 Message::Fin => self.step_client(ToClient::StreamEnded),
                 Message::Gone => unreachable!("only a client closes the connection here"),
             },
             Turn::ChunkIsDue => {
                 if self.sent < self.chunks {
                     self.sent += 1;
-                    self.to_client.send(Message::Pdu(chunk(self.sent)), self.now);
+                    self.send_to_client(chunk(self.sent));
                 }
                 if self.sent == self.chunks {
                     self.step_server(ToServer::MediaEnded);
@@ -234,25 +255,43 @@ impl World {
         }
     }
 
+    fn send_to_server(&mut self, pdu: Pdu) {
+        self.to_server.send(Message::Pdu(self.client_id, pdu), self.now);
+    }
+
+    fn send_to_client(&mut self, pdu: Pdu) {
+        self.to_client.send(Message::Pdu(self.server_id, pdu), self.now);
+    }
+
     fn step_client(&mut self, input: client::Input) {
         use client::Action;
         let (client, actions) = self.client.step(input, self.now);
         self.client = client;
         for action in actions.into_iter().flatten() {
             match action {
-                Action::Send(pdu) => self.to_server.send(Message::Pdu(pdu), self.now),
+                Action::Send(pdu) => self.send_to_server(pdu),
                 Action::SendHeartbeat => {
-                    self.to_server.send(Message::Pdu(Pdu::Heartbeat(0)), self.now);
+                    let timestamp = self.now.as_nanos() as u64;
+                    self.beats.push_back(timestamp);
+                    self.send_to_server(Pdu::Heartbeat { timestamp, echo: false });
                 }
-                Action::Accepted { ack, .. } => assert_eq!(ack, ACK),
+                Action::Accepted { ack, options, session_id } => {
+                    assert_eq!((ack, options, session_id), (ACK, granted(), SESSION));
+                    self.client_id = if self.version == V1 { ANY_ID } else { session_id };
+                }
                 Action::Deliver { seq, payload: bytes } => {
                     assert_eq!(bytes, payload(seq));
                     self.delivered.push(seq);
                 }
                 Action::Close => {
-                    self.to_server.send(Message::Pdu(Pdu::Close), self.now);
+                    self.send_to_server(Pdu::Close(CloseReason::CLIENT, none()));
                     self.to_server.send(Message::Fin, self.now);
                 }
+                Action::Echoed(timestamp) => {
+                    assert_eq!(self.version, V2, "version 1 has no echo");
+                    assert_eq!(self.beats.pop_front(), Some(timestamp), "each comes back once");
+                }
+                Action::Digest(digest) => assert_eq!(digest, [1; 32]),
                 Action::End(end) => {
                     self.to_server.send(Message::Gone, self.now);
                     assert_eq!(self.end.replace(end), None, "a session ends once");
@@ -272,13 +311,24 @@ impl World {
         }
         match action {
             None => {}
-            Some(Action::Open(_)) => self.step_server(Input::Opened),
-            Some(Action::SendAck) => self.to_client.send(Message::Pdu(Pdu::OpenAck(ACK)), self.now),
+            Some(Action::Open(..)) => {
+                self.server_id = SESSION;
+                self.step_server(Input::Opened { session_id: SESSION });
+            }
+            Some(Action::SendAck) => self.send_to_client(Pdu::OpenAck(ACK, granted())),
             Some(Action::SendHeartbeat) => {
-                self.to_client.send(Message::Pdu(Pdu::Heartbeat(0)), self.now);
+                self.send_to_client(Pdu::Heartbeat { timestamp: 0, echo: false });
+            }
+            Some(Action::Echo(timestamp)) => {
+                assert_eq!(self.version, V2, "version 1 has no echo");
+                self.send_to_client(Pdu::Heartbeat { timestamp, echo: true });
             }
             Some(Action::Close(reason)) => {
-                self.to_client.send(Message::Pdu(Pdu::Close), self.now);
+                let (number, digest) = match self.version {
+                    V1 => (CloseReason::COMPLETE, None),
+                    V2 => (reason.to_wire(), Some([1; 32])),
+                };
+                self.send_to_client(Pdu::Close(number, Options { digest, ..none() }));
                 self.to_client.send(Message::Fin, self.now);
                 assert_eq!(self.reason.replace(reason), None, "a session ends once");
             }
@@ -301,13 +351,15 @@ fn any_scenario() -> impl Strategy<Value = Scenario> {
     let delays = || prop::collection::vec(prop_oneof![0..50_u64, 0..1_500_u64], 1..8);
     let gap = prop_oneof![0..100_u64, 0..20_000_u64];
     (
+        prop_oneof![Just(V1), Just(V2)],
         0..20_u32,
         prop_oneof![Just(0), 0..5_000_u64],
         prop::option::of(script),
         [delays(), delays()],
         prop::collection::vec((gap, event), 0..12),
     )
-        .prop_map(|(chunks, millis_per_chunk, script, delays, events)| Scenario {
+        .prop_map(|(version, chunks, millis_per_chunk, script, delays, events)| Scenario {
+            version,
             chunks,
             millis_per_chunk,
             script,
@@ -349,6 +401,7 @@ proptest! {
 fn a_pause_makes_the_session_longer_by_its_length() {
     let script = ScriptedPause { at: 3, length: secs(2) };
     let scenario = Scenario {
+        version: V2,
         chunks: 8,
         millis_per_chunk: 1_000,
         script: Some(script),
