@@ -355,3 +355,140 @@ mod trust {
         assert_untrusted(with_roots(&serve, &other), &serve, "no trusted root");
     }
 }
+
+/// What only version 2 can: titles, places in them, and rates.
+mod library {
+    use super::*;
+
+    /// A library with a title in a directory, one beside it, and one in two bitrates.
+    fn library() -> (tempfile::TempDir, Serve) {
+        let dir = state();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        write("a film.mp4", &sample());
+        write("sub/b.webm", b"b");
+        write("c.renditions/240000.mp4", b"low");
+        write("c.renditions/9000000.mp4", b"high");
+        write(".hidden.mp4", b"hidden");
+        let serve = Serve::start(["--media", dir.path().to_str().unwrap()]);
+        (dir, serve)
+    }
+
+    fn stdout(mut play: Command) -> Vec<u8> {
+        let output = play.output().unwrap();
+        assert_exit(&output, 0);
+        output.stdout
+    }
+
+    #[test]
+    fn is_listed_as_a_table_and_as_json() {
+        let (dir, serve) = library();
+        let table = String::from_utf8(stdout(serve.play(["--list"]))).unwrap();
+        let lines: Vec<_> = table.lines().map(|line| line.split("  ").next().unwrap()).collect();
+        assert_eq!(lines, ["TITLE", "a film.mp4", "c.renditions", "sub/b.webm"], "{table}");
+        fs::write(dir.path().join("later.mp4"), "later").unwrap();
+        let json = String::from_utf8(stdout(serve.play(["--list", "--json"]))).unwrap();
+        assert_eq!(
+            json.lines().nth(2),
+            Some(r#"{"title":"later.mp4","size":5,"type":"video/mp4"}"#),
+            "{json}"
+        );
+    }
+
+    #[test]
+    fn gives_the_title_that_is_named() {
+        let (dir, serve) = library();
+        assert!(stdout(serve.play(["--title", "a film.mp4", "-o", "-"])) == sample());
+        assert_eq!(stdout(serve.play(["--title", "sub/b.webm", "-o", "-"])), b"b");
+        fs::write(dir.path().join("later.mp4"), "later").unwrap();
+        assert_eq!(stdout(serve.play(["--title", "later.mp4", "-o", "-"])), b"later");
+        assert_exit(&serve.play(["--title", ".hidden.mp4"]).output().unwrap(), 3);
+    }
+
+    #[test]
+    fn asks_for_a_title_where_there_are_many() {
+        let (_dir, serve) = library();
+        let output = serve.play([""; 0]).output().unwrap();
+        assert_exit(&output, 2);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("--title") && stderr.contains("sub/b.webm"), "{stderr}");
+    }
+
+    #[test]
+    fn is_reached_by_the_url_that_serve_prints() {
+        let dir = state();
+        let path = dir.path().join("ä film?.mp4");
+        fs::write(&path, "film").unwrap();
+        let serve = Serve::start(["--media", path.to_str().unwrap()]);
+        let mut play = quicstream(dir.path());
+        play.args(["play", &serve.url, "-o", "-"]);
+        assert_eq!(stdout(play), b"film");
+    }
+
+    #[test]
+    fn gives_the_rendition_for_the_bitrate() {
+        let (_dir, serve) = library();
+        let rendition = |bitrates: &str| {
+            stdout(serve.play(["--title", "c.renditions", "-o", "-", "--bitrates", bitrates]))
+        };
+        assert_eq!(rendition("500000"), b"low", "the server's limit is 500,000");
+        assert_eq!(rendition("9000000"), b"high", "it offers nothing lower");
+    }
+
+    #[test]
+    fn starts_anywhere() {
+        let (_dir, serve) = library();
+        let from = |start: &str| {
+            stdout(serve.play(["--title", "a film.mp4", "-o", "-", "--start", start]))
+        };
+        let sample = sample();
+        assert!(from("131073") == sample[131_073..]);
+        assert!(from("256KiB") == sample[262_144..]);
+        assert!(from("75%") == sample[393_216..]);
+        assert!(from("524288").is_empty());
+        let past = serve.play(["--title", "a film.mp4", "--start", "524289"]).output().unwrap();
+        assert_exit(&past, 3);
+        assert!(String::from_utf8_lossy(&past.stderr).contains("OPEN_NACK 8"));
+    }
+
+    #[test]
+    fn is_paced_as_the_client_asks_within_the_servers_limit() {
+        let limited = ["--max-rate", "8000000"];
+        let forced = ["--pacing", "bitrate"];
+        for (serve_args, rate, granted) in [
+            (&[][..], "max", 0),
+            (&[], "bitrate", 500_000),
+            (&[], "auto", 500_000),
+            (&[], "2M", 2_000_000),
+            (&limited, "max", 8_000_000),
+            (&limited, "2M", 2_000_000),
+            (&forced, "max", 500_000),
+        ] {
+            let serve = Serve::start(serve_args);
+            let args = ["--json", "--rate", rate];
+            let mut play = serve.play(args).stdout(Stdio::piped()).spawn().unwrap();
+            let mut events = BufReader::new(play.stdout.take().unwrap());
+            let accepted = loop {
+                let event = next_event(&mut events).unwrap();
+                if event["event"] == "accepted" {
+                    break event;
+                }
+            };
+            assert_eq!(accepted["rate"], granted, "{rate} of {serve_args:?}");
+            play.kill().unwrap();
+            play.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn version_1_knows_none_of_it() {
+        let (_dir, serve) = library();
+        for flags in [&["--title", "a"][..], &["--start", "1"], &["--list"], &["--rate", "max"]] {
+            let output = serve.play(["--protocol", "1"]).args(flags).output().unwrap();
+            assert_exit(&output, 2);
+        }
+    }
+}

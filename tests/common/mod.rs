@@ -22,6 +22,7 @@ pub(crate) struct Serve {
     stdout: BufReader<ChildStdout>,
     pub(crate) port: u16,
     pub(crate) fingerprint: String,
+    pub(crate) url: String,
     state: tempfile::TempDir,
 }
 
@@ -40,7 +41,8 @@ impl Serve {
         assert_eq!(listening["event"], "listening", "{listening}");
         let address: std::net::SocketAddr = listening["addr"].as_str().unwrap().parse().unwrap();
         let fingerprint = listening["fingerprint"].as_str().unwrap().to_owned();
-        Self { child, stdout, port: address.port(), fingerprint, state }
+        let url = listening["url"].as_str().unwrap().to_owned();
+        Self { child, stdout, port: address.port(), fingerprint, url, state }
     }
 
     /// The next event of its JSON.
