@@ -1,7 +1,6 @@
 //! One session: the I/O that the state machine asks for.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,7 +14,7 @@ use super::{Command, Server, Settings};
 use crate::protocol::{CloseReason, OpenAck, Options, Payload, Pdu, Version};
 use crate::session::Time;
 use crate::session::client::{Action, Cause, Client, End, Input, State};
-use crate::transport::{self, Incoming, Outgoing, ReceiveError, Telemetry};
+use crate::transport::{self, Handle, Incoming, Outgoing, ReceiveError};
 
 /// How long a last CLOSE_STREAM may take to be acknowledged.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -39,12 +38,11 @@ pub(super) struct Parts<'a, R> {
     pub(super) commands: &'a mut mpsc::UnboundedReceiver<Command>,
     pub(super) reporter: &'a mut Reporter<R>,
     pub(super) course: &'a mut Course,
-    pub(super) telemetry: Arc<Telemetry>,
 }
 
 /// Drives one session over one stream.
 pub(super) struct Driver<'a, R> {
-    version: Version,
+    connection: Handle,
     outgoing: Outgoing,
     incoming: Incoming,
     parts: Parts<'a, R>,
@@ -64,13 +62,14 @@ pub(super) struct Driver<'a, R> {
 impl<'a, R: FnMut(Event)> Driver<'a, R> {
     pub(super) fn new(
         (outgoing, incoming): (Outgoing, Incoming),
-        version: Version,
+        connection: Handle,
         parts: Parts<'a, R>,
     ) -> Self {
         let answer_within = parts.settings.connect_timeout;
+        let version = connection.version();
         let machine = Client::new(version, parts.course.script, answer_within, Time::ZERO);
         Self {
-            version,
+            connection,
             outgoing,
             incoming,
             began: Instant::now(),
@@ -145,19 +144,19 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         session_id: u32,
     ) -> Result<(), Discontinuity> {
         let Parts { server, settings, sink, course, reporter, .. } = &mut self.parts;
-        course.accept(self.version, options)?;
+        course.accept(self.connection.version(), options)?;
         self.outgoing.set_session_id(session_id);
         // Only a whole media can be compared with its digest.
-        let hash = settings.verify && self.version != Version::V1 && course.start == 0;
+        let hash = settings.verify && self.connection.version() != Version::V1 && course.start == 0;
         sink.begin(course.origin(server.address.to_string()), hash);
         reporter.accepted(session_id, ack, options, course);
         Ok(())
     }
 
     fn deliver(&mut self, seq: u32, payload: Payload) {
-        let Parts { sink, course, reporter, telemetry, .. } = &mut self.parts;
+        let Parts { sink, course, reporter, .. } = &mut self.parts;
         course.position += payload.len() as u64;
-        reporter.chunk(seq, payload.len() as u64, telemetry);
+        reporter.chunk(seq, payload.len() as u64, self.connection.path());
         sink.put(payload);
     }
 
@@ -232,7 +231,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     async fn farewell(&mut self, ended: &Ended) {
         debug!("session over: {ended:?}");
         let broken = matches!(ended, Ended::Session(End::Violation(_)) | Ended::Broken(_));
-        if broken && self.version != Version::V1 {
+        if broken && self.connection.version() != Version::V1 {
             self.outgoing.queue(&Pdu::Close(CloseReason::VIOLATION, Options::default()));
             self.outgoing.finish();
         }

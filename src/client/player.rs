@@ -107,7 +107,7 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             self.find_start(&mut connection, part).await?;
         }
         let stream = connection.open_stream().await?;
-        let ended = Driver::new(stream, version, self.parts()).run().await;
+        let ended = Driver::new(stream, connection.handle().clone(), self.parts()).run().await;
         let ended = match ended {
             // A reset takes away what was under way: the same as an end without CLOSE_STREAM.
             Err(transport::Error::Reset(_)) => Ok(Ended::Session(End::Cut)),
@@ -188,7 +188,6 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             commands: &mut self.commands,
             reporter: &mut self.reporter,
             course: &mut self.course,
-            telemetry: self.connector.telemetry(),
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::course::Course;
 use crate::protocol::{OpenAck, OpenStream, Options, Version};
 use crate::session::client::{Cause, State};
-use crate::transport::{Fingerprint, Handle, Telemetry};
+use crate::transport::{Fingerprint, Handle, Path};
 
 /// The least time between two [`Event::Chunk`]: there are at most 100 a second.
 const CHUNK_EVENT_GAP: Duration = Duration::from_millis(10);
@@ -247,7 +247,7 @@ impl<R: FnMut(Event)> Reporter<R> {
         (self.report)(Event::Accepted { session, ack, media, start, rate });
     }
 
-    pub(super) fn chunk(&mut self, seq: u32, bytes: u64, path: &Telemetry) {
+    pub(super) fn chunk(&mut self, seq: u32, bytes: u64, path: &Path) {
         self.chunks += 1;
         self.last_bytes = bytes;
         self.now.seq = seq;

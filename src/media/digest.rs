@@ -8,7 +8,8 @@ use quick_cache::sync::Cache;
 use tracing::{debug, warn};
 
 use super::Digest;
-use super::file::{BLOCK, File, Identity};
+use super::cache::LARGE_BLOCK;
+use super::file::{File, Identity};
 
 /// Files whose digests are remembered, at about 100 bytes each.
 const KNOWN: usize = 4096;
@@ -100,13 +101,16 @@ impl Drop for Job {
 /// The digest of `file`, unless it changes or cannot be read, or nobody wants to know any more.
 fn hash(file: &File, known: &Weak<Known>) -> Option<Digest> {
     let mut hasher = blake3::Hasher::new();
-    for block in 0..file.len().div_ceil(BLOCK) {
+    let mut offset = 0;
+    while offset < file.len() {
         if known.strong_count() == 0 {
             return None;
         }
-        let bytes = file.read_block(block);
+        let length = LARGE_BLOCK.min(file.len() - offset);
+        let bytes = file.read(offset, length);
         let bytes = bytes.inspect_err(|error| debug!(%error, "there is no digest")).ok()?;
         hasher.update(&bytes);
+        offset += length;
     }
     Some(hasher.finalize().into())
 }

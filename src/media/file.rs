@@ -2,19 +2,19 @@
 
 use std::fs::{self, Metadata};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use rustix::fs::OFlags;
+use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::Errno;
+#[cfg(target_os = "linux")]
+use rustix::io::ReadWriteFlags;
 use tokio::sync::SetOnce;
 use tracing::debug;
 
 use super::{Digest, Error};
-
-/// Bytes that are read from a file at a time, at multiples of this.
-pub(super) const BLOCK: u64 = 1024 * 1024;
 
 /// How to open what might turn out not to be a regular file: the open of a FIFO does not wait for
 /// somebody to write to it, and a terminal does not become the server's own.
@@ -76,24 +76,53 @@ impl File {
         self.identity
     }
 
-    /// The `block`th [`BLOCK`] of the file as it was opened; the last may be shorter, what follows
-    /// it is empty. Identity is looked at after the read: a change during it is caught, too.
-    pub(super) fn read_block(&self, block: u64) -> Result<Bytes, Error> {
-        let offset = block.saturating_mul(BLOCK);
-        let mut bytes = vec![0; self.len().saturating_sub(offset).min(BLOCK) as usize];
+    /// Exactly `length` bytes at `offset`, of the file as it was opened. Blocks.
+    pub(super) fn read(&self, offset: u64, length: u64) -> Result<Bytes, Error> {
+        let mut bytes = vec![0; length as usize];
         let read = self.file.read_exact_at(&mut bytes, offset);
-        let io_error = |source| Error::Io { path: self.path.clone(), source };
-        let metadata = self.file.metadata().map_err(io_error)?;
-        if Identity::from(&metadata) != self.identity {
-            return Err(Error::Changed(self.path.clone()));
-        }
+        // Whoever reads on from here finds it in memory.
+        let _ = fadvise(&self.file, offset + length, NonZeroU64::new(length), Advice::WillNeed);
         match read {
-            Ok(()) => Ok(bytes.into()),
+            Ok(()) => self.still_the_same().map(|()| bytes.into()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(Error::Changed(self.path.clone()))
             }
-            Err(error) => Err(io_error(error)),
+            Err(error) => Err(self.error(error)),
         }
+    }
+
+    /// The same, if the system has all of it in memory: then it does not block.
+    #[cfg(target_os = "linux")]
+    pub(super) fn read_from_memory(
+        &self,
+        offset: u64,
+        length: u64,
+    ) -> Result<Option<Bytes>, Error> {
+        let mut bytes = vec![0; length as usize];
+        let mut slices = [io::IoSliceMut::new(&mut bytes)];
+        match rustix::io::preadv2(&self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) if read as u64 == length => self.still_the_same().map(|()| Some(bytes.into())),
+            // Less of it, or a file system that cannot tell: the other way finds out.
+            _ => Ok(None),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn read_from_memory(&self, _: u64, _: u64) -> Result<Option<Bytes>, Error> {
+        Ok(None)
+    }
+
+    /// Looked at after a read, so that a change during it is caught, too.
+    fn still_the_same(&self) -> Result<(), Error> {
+        let metadata = self.file.metadata().map_err(|source| self.error(source))?;
+        match Identity::from(&metadata) == self.identity {
+            true => Ok(()),
+            false => Err(Error::Changed(self.path.clone())),
+        }
+    }
+
+    fn error(&self, source: io::Error) -> Error {
+        Error::Io { path: self.path.clone(), source }
     }
 
     /// Lets everybody know the digest, or that there will be none. Only the first word counts.

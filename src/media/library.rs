@@ -124,7 +124,7 @@ impl Library {
         if let Source::File(file) = &mut found.source {
             *file = self.share(file);
         }
-        Media { found, cache: self.cache.clone() }
+        Media::new(found, self.cache.clone())
     }
 
     /// The file that is open already, if it is in the same state, so that all sessions share one

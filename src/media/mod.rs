@@ -120,9 +120,19 @@ impl Source {
 pub struct Media {
     found: Found,
     cache: Arc<Cache>,
+    block_size: u64,
 }
 
 impl Media {
+    fn new(found: Found, cache: Arc<Cache>) -> Self {
+        Self { found, cache, block_size: cache::block_size(0) }
+    }
+
+    /// The same, for a session at this rate in bit/s, where 0 is as fast as it goes.
+    pub fn at_rate(self, rate: u64) -> Self {
+        Self { block_size: cache::block_size(rate), ..self }
+    }
+
     /// What it is called in its [`Library`].
     pub fn title(&self) -> &str {
         &self.found.title
@@ -185,14 +195,7 @@ impl Media {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 Ok(bytes.slice(start..bytes.len().min(start.saturating_add(max))))
             }
-            Source::File(file) => self.cache.read(file, offset, max).await,
-        }
-    }
-
-    /// Starts loading what comes after `offset`, so that a later [`Media::read`] need not wait.
-    pub fn read_ahead(&self, offset: u64) {
-        if let Source::File(file) = &self.found.source {
-            self.cache.read_ahead(file, offset);
+            Source::File(file) => self.cache.read(file, offset, max, self.block_size).await,
         }
     }
 }

@@ -48,6 +48,7 @@ impl Grant {
             Version::V2 => grant_rate(settings, options.rate, bitrate),
         };
         let max_chunk_size = settings.offer.chunk_size_at(rate);
+        let media = media.at_rate(rate);
         Ok(Self { ack: OpenAck { bitrate, max_chunk_size, ..ack }, media, start, rate })
     }
 

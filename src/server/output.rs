@@ -19,6 +19,9 @@ use crate::transport::{self, Outgoing};
 /// make us keep them.
 const CLOGGED: usize = 64;
 
+/// The least that a paced session may have on the way, bytes: two chunks of the usual size.
+const PACED_SEND_AHEAD: u32 = 128 * 1024;
+
 /// How many titles go into one LIST_REPLY: a full one stays below 16 KiB with usual names.
 const TITLES_PER_REPLY: usize = 100;
 
@@ -29,6 +32,8 @@ pub(super) struct Session {
     /// The schedule; `None` where the session goes as fast as the transport.
     pub(super) pacer: Option<Pacer>,
     pub(super) meter: Arc<Meter>,
+    /// The most to have on the way that is not acknowledged, bytes.
+    send_ahead: u32,
     /// The last chunk that was queued; 0 before the first.
     seq: u32,
     /// Media bytes queued.
@@ -87,6 +92,7 @@ impl Output {
         self.session = Some(Session {
             id,
             pacer: (grant.rate > 0).then(|| Pacer::new(grant.rate)),
+            send_ahead: send_ahead(grant.rate),
             meter: Arc::new(Meter::new(peer, grant.ack.bitrate, left)),
             grant,
             seq: 0,
@@ -167,6 +173,7 @@ impl Output {
                 self.outgoing.delivered().await?;
                 return Ok(Progress::Delivered);
             } else if let Some(session) = self.session.as_mut().filter(|_| streaming) {
+                self.outgoing.room(session.send_ahead).await?;
                 match session.next_chunk(self.began).await {
                     Ok(Some(length)) => session.queue_chunk(length, &mut self.outgoing),
                     Ok(None) => {
@@ -221,7 +228,6 @@ impl Session {
         outgoing.queue_chunk(self.seq, length, self.payload.drain(..));
         self.sent += std::mem::take(&mut self.payload_len);
         self.meter.count_chunk(self.seq, length.into());
-        self.grant.media.read_ahead(self.grant.start + self.sent);
     }
 
     /// Waits for the digest that CLOSE_STREAM is to carry, but not so long that the client would
@@ -233,6 +239,15 @@ impl Session {
             let _ = timeout_at(deadline, self.grant.media.digested()).await;
             self.digest_settled = true;
         }
+    }
+}
+
+/// The most that a session at this rate needs to have on the way. A client of a slow one that
+/// stops reading must not cost more memory than the session is worth.
+fn send_ahead(rate: u64) -> u32 {
+    match rate {
+        0 => u32::MAX,
+        rate => u32::try_from(rate / 8).unwrap_or(u32::MAX).max(PACED_SEND_AHEAD),
     }
 }
 

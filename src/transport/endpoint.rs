@@ -16,11 +16,11 @@ use s2n_quic::stream::BidirectionalStream;
 use s2n_quic::{Client, Server};
 use tokio::time::timeout;
 
+use super::path::Observer;
 use super::reset::ResetTokens;
-use super::telemetry::Observer;
 use super::tls::{self, Seen};
 use super::{
-    Congestion, Error, Fingerprint, Identity, Incoming, Outgoing, Settings, Telemetry, Trust,
+    Congestion, Error, Fingerprint, Identity, Incoming, Outgoing, Path, Settings, Trust,
     TrustError, is_server_name,
 };
 use crate::protocol::{Role, Version};
@@ -35,7 +35,7 @@ const CONTROL_WINDOW: u64 = 64 * 1024;
 const STREAMS: u64 = 2;
 /// What a server keeps of a stream until it is acknowledged, bytes. Measured: less is slower for
 /// an unpaced stream, and 4 MiB too, because the buffer is scanned for every packet.
-const SEND_BUFFER: u32 = 1024 * 1024;
+pub(super) const SEND_BUFFER: u32 = 1024 * 1024;
 /// Handshakes under way above which a client must prove its address first (QUIC Retry).
 const UNPROVEN_HANDSHAKES: usize = 512;
 
@@ -76,6 +76,8 @@ impl Listener {
             .with_limits(limits)
             .map_err(setting)?
             .with_endpoint_limits(ConnectionLimit { max_connections })
+            .map_err(setting)?
+            .with_event(Observer)
             .map_err(setting)?
             .with_stateless_reset_token(ResetTokens::new(identity))
             .map_err(setting)?
@@ -136,7 +138,6 @@ pub struct Connector {
     settings: Settings,
     tls: Arc<rustls::ClientConfig>,
     seen: Seen,
-    telemetry: Arc<Telemetry>,
 }
 
 impl Connector {
@@ -146,13 +147,7 @@ impl Connector {
     /// [`Error::Tls`] if the trusted certificates cannot be read.
     pub fn new(settings: &Settings, trust: &Trust, versions: &[Version]) -> Result<Self, Error> {
         let (tls, seen) = tls::client_config(trust, versions)?;
-        let telemetry = Arc::new(Telemetry::default());
-        Ok(Self { settings: settings.clone(), tls: Arc::new(tls), seen, telemetry })
-    }
-
-    /// What QUIC knows about the path of the newest connection.
-    pub fn telemetry(&self) -> Arc<Telemetry> {
-        self.telemetry.clone()
+        Ok(Self { settings: settings.clone(), tls: Arc::new(tls), seen })
     }
 
     /// Connects to one address and expects `name` in its certificate.
@@ -204,7 +199,7 @@ impl Connector {
             .map_err(setting)?
             .with_limits(limits)
             .map_err(setting)?
-            .with_event(Observer(self.telemetry.clone()))
+            .with_event(Observer)
             .map_err(setting)?
             .with_io(io(local, &self.settings)?)
             .map_err(setting)?;
@@ -236,9 +231,15 @@ pub struct Handle {
     inner: s2n_quic::connection::Handle,
     version: Version,
     peer: SocketAddr,
+    path: Arc<Path>,
 }
 
 impl Handle {
+    /// What QUIC knows about the path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The protocol version that was agreed by ALPN.
     pub fn version(&self) -> Version {
         self.version
@@ -261,8 +262,11 @@ impl Connection {
         let alpn = connection.application_protocol()?;
         let version = Version::from_alpn(&alpn).ok_or(Error::NoCommonProtocol)?;
         let peer = connection.remote_addr()?;
+        let path = connection
+            .query_event_context(Arc::<Path>::clone)
+            .map_err(|error| Error::Lost(error.to_string()))?;
         let (inner, acceptor) = connection.split();
-        Ok(Self { handle: Handle { inner, version, peer }, acceptor, client })
+        Ok(Self { handle: Handle { inner, version, peer, path }, acceptor, client })
     }
 
     /// What many may hold of it.
@@ -299,8 +303,9 @@ impl Connection {
     fn framed(&self, stream: BidirectionalStream) -> (Outgoing, Incoming) {
         let (receive, send) = stream.split();
         let role = if self.client.is_some() { Role::Client } else { Role::Server };
-        let version = self.handle.version;
-        (Outgoing::new(send, version), Incoming::new(receive, version, role))
+        let Handle { version, path, .. } = &self.handle;
+        let outgoing = Outgoing::new(send, *version, path.clone());
+        (outgoing, Incoming::new(receive, *version, role))
     }
 }
 

@@ -1,6 +1,7 @@
 //! PDUs on a QUIC stream.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use s2n_quic::stream::{ReceiveStream, SendStream};
 use tracing::debug;
 
-use super::Error;
+use super::endpoint::SEND_BUFFER;
+use super::{Error, Path};
 use crate::protocol::{self, Chunk, Decoder, Frame, Pdu, Role, Version};
 
 /// How many pieces to take from the transport at a time.
@@ -27,6 +29,7 @@ pub struct Outgoing {
     queue: Vec<Bytes>,
     prefixes: BytesMut,
     end: End,
+    path: Arc<Path>,
 }
 
 /// How far the end of a stream is.
@@ -38,7 +41,7 @@ enum End {
 }
 
 impl Outgoing {
-    pub(super) fn new(stream: SendStream, version: Version) -> Self {
+    pub(super) fn new(stream: SendStream, version: Version, path: Arc<Path>) -> Self {
         Self {
             stream,
             version,
@@ -46,6 +49,7 @@ impl Outgoing {
             queue: Vec::new(),
             prefixes: BytesMut::new(),
             end: End::Open,
+            path,
         }
     }
 
@@ -117,6 +121,29 @@ impl Outgoing {
             self.stream.finish()?;
         }
         Ok(())
+    }
+
+    /// Waits until the transport holds less than `most` bytes that are not acknowledged, and less
+    /// than what suits the path: what is sent further ahead would only wait, here or in a router.
+    ///
+    /// # Errors
+    /// The connection is gone or the peer refuses the stream.
+    pub async fn room(&mut self, most: u32) -> Result<(), Error> {
+        loop {
+            // Made before looking, so that no acknowledgement is missed in between.
+            let acknowledged = self.path.acknowledged.notified();
+            let available = poll_fn(|cx| {
+                Poll::Ready(match self.stream.poll_send_ready(cx) {
+                    Poll::Ready(available) => available,
+                    Poll::Pending => Ok(0),
+                })
+            });
+            let held = (SEND_BUFFER as usize).saturating_sub(available.await?) as u64;
+            if held < self.path.send_ahead().min(most.into()) {
+                return Ok(());
+            }
+            acknowledged.await;
+        }
     }
 
     /// Waits until the peer has acknowledged every byte and the end of the stream, which must

@@ -6,8 +6,8 @@ mod error;
 mod fingerprint;
 mod framed;
 mod identity;
+mod path;
 mod reset;
-mod telemetry;
 mod tls;
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use framed::{Incoming, Outgoing, ReceiveError};
 pub use identity::Identity;
-pub use telemetry::Telemetry;
+pub use path::Path;
 pub use tls::{Trust, TrustError, Untrusted};
 
 /// The smallest IP packet that `transport.mtu` may be: what every QUIC path carries.

@@ -1,0 +1,108 @@
+//! What QUIC knows about the path of a connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
+use tokio::sync::Notify;
+
+/// How much of the path's time may wait in the send buffer. What waits there is sent even after a
+/// pause; less of it would leave the path idle between two wake-ups.
+const QUEUED_TIME: Duration = Duration::from_millis(100);
+/// What may wait before anything is known of the path, bytes.
+const FIRST_FLIGHT: u64 = 64 * 1024;
+
+/// Round trip time, losses and congestion window of a connection, written by the endpoint as
+/// acknowledgements come and read by whoever likes.
+#[derive(Debug, Default)]
+pub struct Path {
+    rtt_nanos: AtomicU64,
+    lost_packets: AtomicU64,
+    congestion_window: AtomicU64,
+    /// Told at every acknowledgement.
+    pub(super) acknowledged: Notify,
+}
+
+impl Path {
+    /// The smoothed round trip time, once there is one.
+    pub fn rtt(&self) -> Option<Duration> {
+        match self.rtt_nanos.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// Packets of ours that were declared lost, probes for a larger MTU not counted.
+    pub fn lost_packets(&self) -> u64 {
+        self.lost_packets.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the send buffer should hold: what is in flight, and what the path takes in
+    /// a tenth of a second. On a slow path that is little, and a pause takes effect at once; on a
+    /// fast one it is more than the buffer has.
+    pub(super) fn send_ahead(&self) -> u64 {
+        let window = self.congestion_window.load(Ordering::Relaxed);
+        let rtt = u128::from(self.rtt_nanos.load(Ordering::Relaxed).max(1));
+        let in_queued_time = u128::from(window) * QUEUED_TIME.as_nanos() / rtt;
+        let in_queued_time = u64::try_from(in_queued_time).unwrap_or(u64::MAX);
+        in_queued_time.max(window + FIRST_FLIGHT)
+    }
+}
+
+/// Gives every connection of an endpoint a [`Path`], and feeds it from the endpoint's events.
+#[derive(Debug)]
+pub(super) struct Observer;
+
+impl Subscriber for Observer {
+    type ConnectionContext = Arc<Path>;
+
+    fn create_connection_context(&mut self, _: &ConnectionMeta, _: &ConnectionInfo) -> Arc<Path> {
+        Arc::default()
+    }
+
+    fn on_recovery_metrics(
+        &mut self,
+        path: &mut Arc<Path>,
+        _: &ConnectionMeta,
+        event: &events::RecoveryMetrics<'_>,
+    ) {
+        let nanos = u64::try_from(event.smoothed_rtt.as_nanos()).unwrap_or(u64::MAX);
+        path.rtt_nanos.store(nanos, Ordering::Relaxed);
+        path.congestion_window.store(event.congestion_window.into(), Ordering::Relaxed);
+        path.acknowledged.notify_one();
+    }
+
+    fn on_packet_lost(
+        &mut self,
+        path: &mut Arc<Path>,
+        _: &ConnectionMeta,
+        event: &events::PacketLost<'_>,
+    ) {
+        if !event.is_mtu_probe {
+            path.lost_packets.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(rtt: Duration, congestion_window: u64) -> Path {
+        let path = Path::default();
+        path.rtt_nanos.store(rtt.as_nanos() as u64, Ordering::Relaxed);
+        path.congestion_window.store(congestion_window, Ordering::Relaxed);
+        path
+    }
+
+    #[test]
+    fn what_is_sent_ahead_follows_the_path() {
+        // 4 Mbit/s with 100 ms holds 50 KB; twice that is a usual window.
+        let slow = path(Duration::from_millis(100), 100_000).send_ahead();
+        assert!(slow < 4_000_000 / 8 / 2, "half a second at most: {slow}");
+        let fast = path(Duration::from_micros(100), 200_000).send_ahead();
+        assert!(fast > 1024 * 1024, "all that the buffer has: {fast}");
+        assert_eq!(Path::default().send_ahead(), FIRST_FLIGHT, "nothing is known yet");
+    }
+}
