@@ -317,6 +317,35 @@ mod trust {
         assert_untrusted(refused, &serve, "no trusted root");
     }
 
+    /// As `openssl req -x509` makes them.
+    #[test]
+    fn ca_that_is_the_self_signed_certificate_of_an_authority() {
+        let dir = state();
+        let certificate = |name: &str, file: &str| {
+            let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let path = dir.path().join(file);
+            fs::write(&path, params.self_signed(&key).unwrap().pem()).unwrap();
+            fs::write(path.with_extension("key"), key.serialize_pem()).unwrap();
+            path
+        };
+        let serve_with = |cert: &Path| {
+            let key = cert.with_extension("key");
+            let args = ["--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+            Serve::start(SERVE_FAST.iter().chain(&args))
+        };
+        let right = certificate("localhost", "right.pem");
+        let other = certificate("localhost", "other.pem");
+        let serve = serve_with(&right);
+        let play = |ca: &Path, name: &str| {
+            stranger(&serve, &["--ca", ca.to_str().unwrap(), "--server-name", name])
+        };
+        assert_trusted(play(&right, "localhost"));
+        assert_untrusted(play(&right, "elsewhere.example"), &serve, "elsewhere.example");
+        assert_untrusted(play(&other, "localhost"), &serve, "not trusted");
+    }
+
     #[test]
     fn ca_with_a_name_that_the_certificate_does_not_carry() {
         let serve = serve();

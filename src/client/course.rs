@@ -29,6 +29,8 @@ pub(super) struct Course {
     pub(super) paused: bool,
     /// Whether a session was accepted under these terms.
     accepted: bool,
+    /// Whether the newest session was paused: then it is no fault that no bytes came.
+    pub(super) rested: bool,
 }
 
 /// A server's answer does not go on with what was begun.
@@ -76,6 +78,7 @@ impl Course {
             script: settings.script,
             paused: false,
             accepted: false,
+            rested: false,
         }
     }
 
@@ -83,6 +86,7 @@ impl Course {
     pub(super) fn continue_from(&mut self, origin: &Origin, bytes: u64) {
         self.title = origin.title.clone();
         self.validator = Some(origin.validator.clone().into());
+        self.start = origin.start;
         self.position = self.start.saturating_add(bytes);
     }
 

@@ -1,10 +1,11 @@
 //! One session: the I/O that the state machine asks for.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::course::{Course, Discontinuity};
@@ -18,6 +19,13 @@ use crate::transport::{self, Handle, Incoming, Outgoing, ReceiveError};
 
 /// How long a last CLOSE_STREAM may take to be acknowledged.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// After how long without a sign of the server, beyond what its pace explains, it is pinged. One
+/// that was restarted tells that it knows nothing of us, but only when it hears from us.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// The longest that a chunk is expected to take, seconds: a server may announce anything.
+const MAX_CHUNK_TIME: f64 = 3600.0;
 
 /// How a session ended.
 #[derive(Debug)]
@@ -57,6 +65,8 @@ pub(super) struct Driver<'a, R> {
     warned: bool,
     /// The newest heartbeat, and when it was queued.
     heartbeat: Option<(u64, Instant)>,
+    /// Silence of the server that is not usual.
+    silence: Duration,
 }
 
 impl<'a, R: FnMut(Event)> Driver<'a, R> {
@@ -79,6 +89,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
             listening: true,
             warned: false,
             heartbeat: None,
+            silence: Duration::MAX,
         }
     }
 
@@ -149,6 +160,10 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         // Only a whole media can be compared with its digest.
         let hash = settings.verify && self.connection.version() != Version::V1 && course.start == 0;
         sink.begin(course.origin(server.address.to_string()), hash);
+        let chunk_bits = f64::from(ack.max_chunk_size) * 8.0;
+        let rate = options.rate.unwrap_or(ack.bitrate.into());
+        let chunk_time = if rate == 0 { 0.0 } else { chunk_bits / rate as f64 };
+        self.silence = SILENCE + Duration::from_secs_f64(chunk_time.min(MAX_CHUNK_TIME) * 1.5);
         reporter.accepted(session_id, ack, options, course);
         Ok(())
     }
@@ -171,6 +186,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     /// Makes a change of state visible, and lets the next session know of it.
     fn note_state(&mut self, before: State) {
         let state = self.machine.state();
+        self.parts.course.rested |= matches!(state, State::Paused(_));
         self.parts.course.paused = self.machine.paused_by_user();
         if let State::Paused(Cause::Script(_)) = state {
             self.parts.course.script = None;
@@ -202,6 +218,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
             }
         };
         let listening = self.listening && !(carries_media && self.sink_full);
+        let streaming = self.machine.state() == State::Streaming;
         tokio::select! {
             biased;
             Some(command) = self.parts.commands.recv() => Ok(Some(match command {
@@ -224,6 +241,8 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
             () = self.parts.sink.failed() => Ok(None),
             () = tick => Ok(Some(Input::Tick)),
             failed = send(&mut self.outgoing) => Err(failed),
+            // A pause is silent, and for long; the heartbeats do there.
+            never = ping(&self.connection, self.silence), if listening && streaming => match never {},
         }
     }
 
@@ -238,6 +257,14 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         if self.outgoing.is_finished() {
             let _ = self.outgoing.delivered().await;
         }
+    }
+}
+
+/// Pings the server for as long as it is silent.
+async fn ping(connection: &Handle, silence: Duration) -> Infallible {
+    loop {
+        sleep(silence).await;
+        connection.ping();
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::protocol::{Digest, OpenStream, Version};
+use crate::protocol::{CloseReason, Digest, NackCode, OpenStream, Version};
 use crate::session::client::{End, ScriptedPause};
 use crate::transport::{self, Address, Trust};
 use driver::Ended;
@@ -139,7 +139,7 @@ pub enum Error {
     #[error("the server did not answer {0}")]
     NoAnswer(&'static str),
     /// As the cause says; what came before it is kept in a file of its own.
-    #[error("{cause}; what came so far is in {}", part.display())]
+    #[error("{cause}; what came so far is in {}{}", part.display(), way_out(cause))]
     Partial {
         /// What went wrong.
         cause: Box<Error>,
@@ -153,6 +153,17 @@ fn title_needed(titles: &[Title]) -> String {
         0 => "the server has no titles".to_owned(),
         count => format!("the server has {count} titles: choose one with --title NAME"),
     }
+}
+
+/// What to do where the rest of a partial file cannot be had any more.
+fn way_out(cause: &Error) -> &'static str {
+    let changed = match cause {
+        Error::Session(End::Refused { code, .. }) => *code == NackCode::MediaChanged as u16,
+        Error::Session(End::Closed { reason, .. }) => *reason == CloseReason::MEDIA,
+        Error::Discontinuity(Discontinuity::Media) => true,
+        _ => false,
+    };
+    if changed { "; --no-continue fetches what is there now" } else { "" }
 }
 
 /// Plays from a server into a sink. `report` hears of every event and `snapshot` always has the

@@ -16,6 +16,9 @@ use crate::protocol::{CloseReason, NackCode, Version};
 use crate::session::client::End;
 use crate::transport::{self, Connection, Connector, Fingerprint};
 
+/// The least time that a try to get a connection back has, however little of `retry_for` is left.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Everything that a play holds.
 pub(super) struct Player<'a, R> {
     server: &'a Server,
@@ -69,12 +72,16 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         let mut backoff = Backoff::new();
         let mut position = self.course.position;
         let mut progress = Instant::now();
+        let mut patience = self.patience();
         loop {
-            let ended = self.session().await;
+            let ended = self.session(patience).await;
+            let rested = std::mem::take(&mut self.course.rested);
             if self.course.position > position {
                 position = self.course.position;
                 progress = Instant::now();
                 backoff = Backoff::new();
+            } else if rested {
+                progress = Instant::now();
             }
             let Some(loss) = self.loss(&ended) else { return ended };
             let delay = backoff.next().max(loss.not_before);
@@ -88,13 +95,15 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
                     return Ok(Ended::Session(End::Stopped));
                 }
             }
+            let left = self.settings.retry_for.saturating_sub(progress.elapsed());
+            patience = self.patience().min(left.max(LEAST_PATIENCE));
         }
     }
 
-    /// One session over one connection, to its end.
-    async fn session(&mut self) -> Result<Ended, Error> {
+    /// One session over one connection, which is to be had within `patience`, to its end.
+    async fn session(&mut self, patience: Duration) -> Result<Ended, Error> {
         let (mut connection, fingerprint) = tokio::select! {
-            connected = dial(self.server, self.settings, &self.connector) => connected?,
+            connected = dial(self.server, &self.connector, patience) => connected?,
             () = stop_or_toggle(&mut self.commands, &mut self.course.paused) => {
                 return Ok(Ended::Session(End::Stopped));
             }
@@ -143,9 +152,14 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         let open = self.settings.open.clone();
         let options = self.course.request();
         let size = ask::size(connection, open, options, self.patience()).await?;
-        let done = self.course.position - self.course.start;
-        self.course.start = (size as f64 * part) as u64;
-        self.course.position = self.course.start.saturating_add(done).min(size);
+        let start = (size as f64 * part) as u64;
+        if self.course.start != start {
+            // What an earlier play left begins elsewhere.
+            if self.sink.resumed().is_some() {
+                self.sink.start_over();
+            }
+            self.course = Course::new(self.settings, start, self.sink.is_discard());
+        }
         Ok(())
     }
 
@@ -202,7 +216,7 @@ struct Loss {
 /// Asks a server for its titles.
 pub(super) async fn titles(server: &Server, settings: &Settings) -> Result<Vec<Title>, Error> {
     let connector = connector(server, settings)?;
-    let (mut connection, _) = dial(server, settings, &connector).await?;
+    let (mut connection, _) = dial(server, &connector, settings.connect_timeout).await?;
     if connection.handle().version() == Version::V1 {
         return Err(Error::NeedsVersion2("catalogue"));
     }
@@ -217,11 +231,11 @@ fn connector(server: &Server, settings: &Settings) -> Result<Arc<Connector>, Err
 
 async fn dial(
     server: &Server,
-    settings: &Settings,
     connector: &Arc<Connector>,
+    patience: Duration,
 ) -> Result<(Connection, Fingerprint), transport::Error> {
     let name = server.name.as_ref().unwrap_or(&server.address.host);
-    connect(connector, &server.address, name, settings.connect_timeout).await
+    connect(connector, &server.address, name, patience).await
 }
 
 /// Waits until the user asks to stop.

@@ -114,7 +114,9 @@ fn say_how_to_continue(unfinished: &Unfinished) {
     let part = ui::escape(&unfinished.part.to_string_lossy()).into_owned();
     let line = match unfinished.resumable {
         true => {
-            let command: Vec<_> = std::env::args().map(|argument| quote(&argument)).collect();
+            // What started over once is to be gone on with now.
+            let arguments = std::env::args().filter(|argument| argument != "--no-continue");
+            let command: Vec<_> = arguments.map(|argument| quote(&argument)).collect();
             format!("{part} keeps what came; to continue: {}", command.join(" "))
         }
         false => format!("{part} keeps what came"),

@@ -250,6 +250,13 @@ impl Handle {
         self.peer
     }
 
+    /// Asks the peer for a sign of life, which QUIC gives below the protocol. Where the peer has
+    /// lost the connection, that shows soon.
+    pub fn ping(&self) {
+        // A connection that is over says so elsewhere.
+        let _ = self.inner.clone().ping();
+    }
+
     /// Closes the connection at once, with an error code for the peer; 0 is none. What was not
     /// acknowledged is dropped.
     pub fn close(&self, code: u16) {

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, KeyLogFile, RootCertStore, ServerConfig,
     SignatureScheme, version,
@@ -134,7 +135,11 @@ fn alpn(versions: &[Version]) -> Vec<Vec<u8>> {
 /// The three ways to judge a certificate.
 #[derive(Debug)]
 enum Policy {
-    Roots(Arc<WebPkiServerVerifier>),
+    Roots {
+        verifier: Arc<WebPkiServerVerifier>,
+        /// The certificates that the user named one by one.
+        named: Vec<CertificateDer<'static>>,
+    },
     Pin(Fingerprint),
     Insecure,
 }
@@ -147,10 +152,12 @@ impl Policy {
             Trust::Insecure => return Ok(Self::Insecure),
         };
         let mut roots = RootCertStore::empty();
+        let mut named = Vec::new();
         for path in files {
-            for certificate in read_certificates(path)? {
-                roots.add(certificate)?;
-            }
+            named.extend(read_certificates(path)?);
+        }
+        for certificate in &named {
+            roots.add(certificate.clone())?;
         }
         if system {
             // A root that cannot be parsed must not hide the others.
@@ -161,7 +168,7 @@ impl Policy {
         }
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
-            .map(Self::Roots)
+            .map(|verifier| Self::Roots { verifier, named })
             .map_err(|error| TrustError::Rustls(rustls::Error::General(error.to_string())))
     }
 }
@@ -208,9 +215,20 @@ impl ServerCertVerifier for Verifier {
                  owner which fingerprint is right"
                     .to_owned(),
             )),
-            Policy::Roots(verifier) => verifier
+            Policy::Roots { verifier, named } => verifier
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
                 .map(drop)
+                .or_else(|error| match error {
+                    // A self-signed certificate that calls itself an authority, as openssl makes
+                    // them, is good for itself if the user named this very one. Its dates have
+                    // been looked at before.
+                    rustls::Error::InvalidCertificate(CertificateError::Other(_))
+                        if named.contains(end_entity) =>
+                    {
+                        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)
+                    }
+                    error => Err(error),
+                })
                 .map_err(|error| {
                     let (reason, advice) = explain(&error, server_name);
                     let advice = advice.unwrap_or_default() + &pin_advice();
