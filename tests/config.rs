@@ -148,7 +148,7 @@ fn rows() -> Vec<Row> {
             ("['h264', 'x']", "h264 x"), ("opus, raw", "opus raw"), None),
         row("server.max_connections", Serve(|c| c.server.max_connections.to_string()), "10000",
             ("1", "1"), ("2", "2"), None),
-        row("server.cache", Serve(|c| c.cache.to_string()), "67108864",
+        row("server.cache", Serve(|c| c.cache.to_string()), "33554432",
             ("1048576", "1048576"), ("1GB", "1000000000"), None),
         row("client.host", Play(|c| c.server.host.clone()), "127.0.0.1",
             ("'a.example'", "a.example"), ("::1", "::1"), Some((&["-H", "c.example"], "c.example"))),
@@ -189,7 +189,7 @@ fn rows() -> Vec<Row> {
         row("transport.idle_timeout", Play(|c| format!("{:?}", c.transport.idle_timeout)), "30s",
             ("1", "1s"), ("3600", "3600s"), None),
         row("transport.socket_buffer", Serve(|c| c.transport.socket_buffer.to_string()), "4194304",
-            ("'64KiB'", "65536"), ("67108864", "67108864"), None),
+            ("'64KiB'", "65536"), ("33554432", "67108864"), None),
     ]
 }
 
