@@ -189,7 +189,7 @@ fn rows() -> Vec<Row> {
         row("transport.idle_timeout", Play(|c| format!("{:?}", c.transport.idle_timeout)), "30s",
             ("1", "1s"), ("3600", "3600s"), None),
         row("transport.socket_buffer", Serve(|c| c.transport.socket_buffer.to_string()), "4194304",
-            ("'64KiB'", "65536"), ("33554432", "67108864"), None),
+            ("'64KiB'", "65536"), ("67108864", "67108864"), None),
     ]
 }
 
