@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+pub use super::end::End;
+
 use super::Time;
 use crate::protocol::{
-    CloseReason, Digest, Error, Frame, Kind, MAX_CHUNK_SIZE, NackCode, OpenAck, OpenStream,
-    Options, Payload, Pdu, Version,
+    CloseReason, Digest, Error, Frame, Kind, MAX_CHUNK_SIZE, OpenAck, OpenStream, Options, Payload,
+    Pdu, Version,
 };
 
 /// How long a client that stops waits for the server's CLOSE_STREAM.
@@ -118,72 +120,6 @@ pub enum Action {
     End(End),
     /// Log that something was ignored.
     Ignore(&'static str),
-}
-
-/// How a session ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum End {
-    /// The server said that the media is complete.
-    #[error("complete")]
-    Complete,
-    /// The user stopped it.
-    #[error("stopped")]
-    Stopped,
-    /// The server refused.
-    #[error("the server refused the session: {}", describe(*code, reason.as_deref()))]
-    Refused {
-        /// The code of OPEN_NACK.
-        code: u16,
-        /// What the server says about it.
-        reason: Option<String>,
-        /// When to try again, if it makes sense.
-        retry_after: Option<Duration>,
-    },
-    /// The server closed the session before the media was complete.
-    #[error("the server closed the session: {reason}{}", in_words(text.as_deref()))]
-    Closed {
-        /// Why.
-        reason: CloseReason,
-        /// What the server says about it.
-        text: Option<String>,
-        /// When to try again, if it makes sense.
-        retry_after: Option<Duration>,
-    },
-    /// The server did not answer OPEN_STREAM in time.
-    #[error("the server did not answer OPEN_STREAM within {} s", .0.as_secs())]
-    NoAnswer(Duration),
-    /// The server is there and sends no chunks.
-    #[error("the server stalled: no chunk for {} s", .0.as_secs())]
-    Stalled(Duration),
-    /// The server has gone silent.
-    #[error("the server has been silent for {} s", .0.as_secs())]
-    Timeout(Duration),
-    /// The server broke the protocol.
-    #[error("the server broke the protocol: {0}")]
-    Violation(Error),
-    /// The stream ended without CLOSE_STREAM.
-    #[error("the stream was cut: it ended without CLOSE_STREAM")]
-    Cut,
-}
-
-impl End {
-    /// How long the server wants to be left alone, if it said.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused { retry_after, .. } | Self::Closed { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-}
-
-fn describe(code: u16, reason: Option<&str>) -> String {
-    let meaning = NackCode::from_wire(code).map(|code| code.to_string());
-    let meaning = meaning.unwrap_or_else(|| "for a reason unknown to this version".into());
-    format!("{meaning} (OPEN_NACK {code}){}", in_words(reason))
-}
-
-fn in_words(text: Option<&str>) -> String {
-    text.map(|text| format!(": {}", text.escape_debug())).unwrap_or_default()
 }
 
 /// The machine.
@@ -331,14 +267,12 @@ impl Client {
                 }
             }
             (OpenSent, Input::Frame(Frame::Pdu { pdu: Pdu::OpenNack(code, options), .. })) => {
-                let retry_after = retry_after(&options);
-                let refused = End::Refused { code, reason: options.reason, retry_after };
-                (Closed, [Some(Action::End(refused)), None])
+                (Closed, [Some(Action::End(End::refused(code, options))), None])
             }
             (OpenSent, Input::Frame(Frame::Pdu { pdu: Pdu::Close(reason, options), .. }))
                 if reason != CloseReason::COMPLETE =>
             {
-                (Closed, [Some(Action::End(closed(reason, options))), None])
+                (Closed, [Some(Action::End(End::closed(reason, options))), None])
             }
             (OpenSent, Input::Tick) if now >= self.asked.saturating_add(self.answer_within) => {
                 (Closed, [Some(Action::End(End::NoAnswer(self.answer_within))), None])
@@ -373,7 +307,7 @@ impl Client {
                 let digest = options.digest.map(Action::Digest);
                 let end = match reason {
                     CloseReason::COMPLETE => End::Complete,
-                    reason => closed(reason, options),
+                    reason => End::closed(reason, options),
                 };
                 (Closed, [digest, Some(Action::End(end))])
             }
@@ -495,14 +429,4 @@ impl Client {
         self.chunk_heard = now;
         (State::Streaming, [Some(Action::Send(Pdu::Resume)), None])
     }
-}
-
-/// A session that the server closed before its end.
-fn closed(reason: CloseReason, options: Options) -> End {
-    let retry_after = retry_after(&options);
-    End::Closed { reason, text: options.reason, retry_after }
-}
-
-fn retry_after(options: &Options) -> Option<Duration> {
-    options.retry_after.map(|seconds| Duration::from_secs(seconds.into()))
 }

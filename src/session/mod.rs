@@ -6,6 +6,7 @@
 //! session began, so that a test can run a session of an hour in a microsecond.
 
 pub mod client;
+mod end;
 mod negotiation;
 mod pacer;
 pub mod server;

@@ -2,7 +2,6 @@ use std::ffi::OsStr;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::time::Instant;
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 
@@ -77,9 +76,7 @@ async fn twenty_thousand_files() {
         }
     }
     let library = library(dir.path());
-    let start = Instant::now();
     let entries = library.catalogue().await.unwrap();
-    println!("{} titles in {:?}", entries.len(), start.elapsed());
     assert_eq!(entries.len(), 20_000);
     assert!(entries.is_sorted_by(|a, b| a.title < b.title));
     assert_eq!((&*entries[0].title, &*entries[19_999].title), ("00/000.mp4", "19/999.mp4"));

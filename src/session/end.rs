@@ -1,0 +1,85 @@
+//! How a session comes to its end, seen by the client.
+
+use std::time::Duration;
+
+use crate::protocol::{CloseReason, Error, NackCode, Options};
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum End {
+    /// The server said that the media is complete.
+    #[error("complete")]
+    Complete,
+    /// The user stopped it.
+    #[error("stopped")]
+    Stopped,
+    /// The server refused.
+    #[error("the server refused the session: {}", describe(*code, reason.as_deref()))]
+    Refused {
+        /// The code of OPEN_NACK.
+        code: u16,
+        /// What the server says about it.
+        reason: Option<String>,
+        /// When to try again, if it makes sense.
+        retry_after: Option<Duration>,
+    },
+    /// The server closed the session before the media was complete.
+    #[error("the server closed the session: {reason}{}", in_words(text.as_deref()))]
+    Closed {
+        /// Why.
+        reason: CloseReason,
+        /// What the server says about it.
+        text: Option<String>,
+        /// When to try again, if it makes sense.
+        retry_after: Option<Duration>,
+    },
+    /// The server did not answer OPEN_STREAM in time.
+    #[error("the server did not answer OPEN_STREAM within {} s", .0.as_secs())]
+    NoAnswer(Duration),
+    /// The server is there and sends no chunks.
+    #[error("the server stalled: no chunk for {} s", .0.as_secs())]
+    Stalled(Duration),
+    /// The server has gone silent.
+    #[error("the server has been silent for {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Violation(Error),
+    /// The stream ended without CLOSE_STREAM.
+    #[error("the stream was cut: it ended without CLOSE_STREAM")]
+    Cut,
+}
+
+impl End {
+    pub(super) fn refused(code: u16, options: Options) -> Self {
+        let retry_after = retry_after(&options);
+        Self::Refused { code, reason: options.reason, retry_after }
+    }
+
+    pub(super) fn closed(reason: CloseReason, options: Options) -> Self {
+        let retry_after = retry_after(&options);
+        Self::Closed { reason, text: options.reason, retry_after }
+    }
+
+    /// How long the server wants to be left alone, if it said.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } | Self::Closed { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+fn describe(code: u16, reason: Option<&str>) -> String {
+    let meaning = NackCode::from_wire(code).map(|code| code.to_string());
+    let meaning = meaning.unwrap_or_else(|| "for a reason unknown to this version".into());
+    format!("{meaning} (OPEN_NACK {code}){}", in_words(reason))
+}
+
+fn in_words(text: Option<&str>) -> String {
+    text.map(|text| format!(": {}", text.escape_debug())).unwrap_or_default()
+}
+
+fn retry_after(options: &Options) -> Option<Duration> {
+    options.retry_after.map(|seconds| Duration::from_secs(seconds.into()))
+}
