@@ -78,7 +78,7 @@ pub enum Pdu {
     OpenStream(OpenStream, Options),
     /// The server grants it.
     OpenAck(OpenAck, Options),
-    /// The server refuses it, with a code (see [`NackCode`]).
+    /// The server refuses it, with a code (see [`super::NackCode`]).
     OpenNack(u16, Options),
     /// Media.
     Chunk(Chunk),
