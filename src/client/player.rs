@@ -158,7 +158,7 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             if self.sink.resumed().is_some() {
                 self.sink.start_over();
             }
-            self.course = Course::new(self.settings, start, self.sink.is_discard());
+            (self.course.start, self.course.position) = (start, start);
         }
         Ok(())
     }
