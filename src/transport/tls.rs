@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
@@ -135,42 +135,110 @@ fn alpn(versions: &[Version]) -> Vec<Vec<u8>> {
 /// The three ways to judge a certificate.
 #[derive(Debug)]
 enum Policy {
-    Roots {
-        verifier: Arc<WebPkiServerVerifier>,
-        /// The certificates that the user named one by one.
-        named: Vec<CertificateDer<'static>>,
-    },
+    Roots(Roots),
     Pin(Fingerprint),
     Insecure,
 }
 
 impl Policy {
     fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, TrustError> {
-        let (system, files) = match trust {
-            Trust::Roots { system, files } => (*system, files),
-            Trust::Pin(fingerprint) => return Ok(Self::Pin(*fingerprint)),
-            Trust::Insecure => return Ok(Self::Insecure),
-        };
-        let mut roots = RootCertStore::empty();
+        match trust {
+            Trust::Roots { system, files } => Roots::new(*system, files, provider).map(Self::Roots),
+            Trust::Pin(fingerprint) => Ok(Self::Pin(*fingerprint)),
+            Trust::Insecure => Ok(Self::Insecure),
+        }
+    }
+}
+
+/// Trusted certificates: those that the user named, and the system's. The system has hundreds,
+/// which take longer to read than a handshake does, so they are read when the others do not help.
+#[derive(Debug)]
+struct Roots {
+    provider: Arc<CryptoProvider>,
+    /// The certificates that the user named one by one.
+    named: Vec<CertificateDer<'static>>,
+    named_verifier: Option<Arc<WebPkiServerVerifier>>,
+    use_system: bool,
+    system_verifier: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
+}
+
+impl Roots {
+    fn new(
+        use_system: bool,
+        files: &[PathBuf],
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, TrustError> {
         let mut named = Vec::new();
         for path in files {
             named.extend(read_certificates(path)?);
         }
+        let mut store = RootCertStore::empty();
         for certificate in &named {
-            roots.add(certificate.clone())?;
+            store.add(certificate.clone())?;
         }
-        if system {
-            // A root that cannot be parsed must not hide the others.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let roots = Self {
+            provider: provider.clone(),
+            named_verifier: verifier(store, provider),
+            named,
+            use_system,
+            system_verifier: OnceLock::new(),
+        };
+        match roots.named_verifier.is_none() && roots.system_verifier().is_none() {
+            true => Err(TrustError::NoRoots),
+            false => Ok(roots),
         }
-        if roots.is_empty() {
-            return Err(TrustError::NoRoots);
-        }
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .build()
-            .map(|verifier| Self::Roots { verifier, named })
-            .map_err(|error| TrustError::Rustls(rustls::Error::General(error.to_string())))
     }
+
+    fn system_verifier(&self) -> Option<&Arc<WebPkiServerVerifier>> {
+        let load = || {
+            let mut store = RootCertStore::empty();
+            // A root that cannot be parsed must not hide the others.
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            verifier(store, &self.provider)
+        };
+        self.system_verifier.get_or_init(|| self.use_system.then(load).flatten()).as_ref()
+    }
+
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let by = |verifier: &Arc<WebPkiServerVerifier>| {
+            verifier.verify_server_cert(end_entity, intermediates, name, &[], now).map(drop)
+        };
+        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        match self.named_verifier.as_ref().map_or(Err(unknown), by) {
+            // A self-signed certificate that calls itself an authority, as openssl makes them, is
+            // good for itself if the user named this very one. Its dates have been looked at.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.named.contains(end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)
+            }
+            Err(error) if is_unknown_issuer(&error) => {
+                self.system_verifier().map_or(Err(error), by)
+            }
+            judged => judged,
+        }
+    }
+}
+
+/// A verifier for these roots, if there are any.
+fn verifier(
+    store: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+) -> Option<Arc<WebPkiServerVerifier>> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build().ok()
+}
+
+/// Whether no root vouches for a certificate. A bad signature is an issuer of the same name that
+/// is not the trusted one: every certificate that quicstream makes for itself has the same name.
+fn is_unknown_issuer(error: &rustls::Error) -> bool {
+    use CertificateError::{BadSignature, UnknownIssuer};
+    matches!(error, rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature))
 }
 
 /// Every certificate of a PEM file.
@@ -200,7 +268,7 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let fingerprint = Fingerprint::of(end_entity);
@@ -215,25 +283,13 @@ impl ServerCertVerifier for Verifier {
                  owner which fingerprint is right"
                     .to_owned(),
             )),
-            Policy::Roots { verifier, named } => verifier
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-                .map(drop)
-                .or_else(|error| match error {
-                    // A self-signed certificate that calls itself an authority, as openssl makes
-                    // them, is good for itself if the user named this very one. Its dates have
-                    // been looked at before.
-                    rustls::Error::InvalidCertificate(CertificateError::Other(_))
-                        if named.contains(end_entity) =>
-                    {
-                        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)
-                    }
-                    error => Err(error),
-                })
-                .map_err(|error| {
+            Policy::Roots(roots) => {
+                roots.verify(end_entity, intermediates, server_name, now).map_err(|error| {
                     let (reason, advice) = explain(&error, server_name);
                     let advice = advice.unwrap_or_default() + &pin_advice();
                     (error, reason, advice)
-                }),
+                })
+            }
         };
         match judged {
             Ok(()) => {
@@ -278,11 +334,7 @@ fn explain(error: &rustls::Error, name: &ServerName<'_>) -> (String, Option<Stri
         name => name.to_str().into_owned(),
     };
     match error {
-        // A bad signature is an issuer of the same name that is not the trusted one: every
-        // certificate that quicstream makes for itself has the same name.
-        rustls::Error::InvalidCertificate(
-            CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        ) => (
+        error if is_unknown_issuer(error) => (
             "the server's certificate is not trusted: no trusted root vouches for it".into(),
             Some("copy the server's certificate here and name it with --ca FILE, or\n  ".into()),
         ),
