@@ -1,0 +1,148 @@
+//! Where a run happens: the machine, and a directory for what processes share.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use quicstream::transport::Certificate;
+use serde_json::Value;
+
+use crate::process::{Core, Process, can_pin};
+
+/// How long anything that should happen at once may take.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A directory in memory, if there is such a thing, with a certificate in it.
+#[derive(Debug)]
+pub(crate) struct Site {
+    root: PathBuf,
+    /// Removes it in the end; children only look at it.
+    _owner: Option<tempfile::TempDir>,
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    /// From its start until it listened.
+    pub(crate) took: Duration,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
+        let owner = tempfile::Builder::new().prefix("quicstream-bench").tempdir_in(parent).unwrap();
+        let site = Self { root: owner.path().to_owned(), _owner: Some(owner) };
+        let names = Certificate::LOCAL_NAMES.map(String::from);
+        let certificate = Certificate::self_signed(&names, 1).unwrap();
+        certificate.write(&site.cert(), &site.key(), false).unwrap();
+        site
+    }
+
+    /// The same directory in a child process.
+    pub(crate) fn at(root: &str) -> Self {
+        Self { root: root.into(), _owner: None }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    pub(crate) fn cert(&self) -> PathBuf {
+        self.path("cert.pem")
+    }
+
+    pub(crate) fn key(&self) -> PathBuf {
+        self.path("key.pem")
+    }
+
+    /// A file of `size` zeros that takes no room.
+    pub(crate) fn sparse(&self, name: &str, size: u64) -> PathBuf {
+        let path = self.path(name);
+        File::create(&path).unwrap().set_len(size).unwrap();
+        path
+    }
+
+    /// A command of quicstream, shielded from the settings of whoever runs the bench.
+    pub(crate) fn quicstream(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quicstream"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("QUICSTREAM_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("QUICSTREAM_STATE_DIR", &self.root).env("XDG_CONFIG_HOME", &self.root);
+        command.arg(subcommand).args(["--json", "--quiet", "--progress", "none"]);
+        command
+    }
+
+    /// `quicstream serve` on a free port of loopback.
+    pub(crate) fn serve(&self, media: &Path, mtu: u16, args: &[&str]) -> Serving {
+        let mut command = self.quicstream("serve");
+        command
+            .args(["--listen", "127.0.0.1:0", "--media"])
+            .arg(media)
+            .args(args)
+            .env("QUICSTREAM_TRANSPORT_MTU", mtu.to_string());
+        Serving::start(&command)
+    }
+
+    /// `quicstream play` from a server.
+    pub(crate) fn play(&self, server: SocketAddr, mtu: u16, args: &[&str]) -> Process {
+        let mut command = self.quicstream("play");
+        command
+            .args([&server.to_string(), "--pause-at", "0", "--ca"])
+            .arg(self.cert())
+            .args(args)
+            .env("QUICSTREAM_TRANSPORT_MTU", mtu.to_string());
+        Process::start(&command, Core::Client)
+    }
+
+    /// This program in one of its other roles.
+    pub(crate) fn role(&self, role: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg(role).arg(&self.root).args(args);
+        command
+    }
+
+    /// This program as a server.
+    pub(crate) fn serve_bare(&self, role: &str, args: &[&str]) -> Serving {
+        Serving::start(&self.role(role, args))
+    }
+}
+
+impl Serving {
+    fn start(command: &Command) -> Self {
+        let process = Process::start(command, Core::Server);
+        let (at, listening) = process.event("listening", SOON);
+        let address = listening["addr"].as_str().unwrap().parse().unwrap();
+        Self { took: at - process.spawned, process, address }
+    }
+}
+
+/// What the figures were measured on.
+pub(crate) fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find(|line| line.starts_with("model name"));
+    let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown CPU");
+    let pinned = match can_pin() {
+        true => "server pinned to core 0, client to core 1",
+        false => "not pinned: there is no taskset, or one core only",
+    };
+    format!(
+        "{cores} cores, {model}, Linux {}; load {} at the start; {pinned}",
+        read("/proc/sys/kernel/osrelease").trim(),
+        read("/proc/loadavg").split(' ').next().unwrap_or("unknown"),
+    )
+}
+
+/// A number of an event.
+pub(crate) fn number(event: &Value, field: &str) -> f64 {
+    event[field].as_f64().unwrap_or_else(|| panic!("no number {field:?} in {event}"))
+}

@@ -1,0 +1,136 @@
+//! Thousands of viewers at once: quicstream against a bare loop that sends the same.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::Scale;
+use crate::content::Content;
+use crate::generator::{self, Plan};
+use crate::process::{Core, Process};
+use crate::site::{SOON, Serving, Site, number};
+use crate::table::{Table, Target};
+
+const RATE: u64 = 500_000;
+const CHUNK_TIME: Duration = Duration::from_micros(1_048_576);
+
+/// What the server may keep of files, bytes: `server.cache`.
+const CACHE: f64 = 64.0 * 1024.0 * 1024.0;
+
+/// What a server took to serve them.
+struct Load {
+    /// Of a core, while all of them watched.
+    cpu: f64,
+    /// Resident memory for each, bytes.
+    each: f64,
+    done: Value,
+}
+
+pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
+    // The last to begin has begun after four chunks; then all watch for the window.
+    let window = scale.watch;
+    let size = ((window + CHUNK_TIME * 6).as_secs_f64() * RATE as f64 / 8.0) as u64;
+    let film = site.path("film.mp4");
+    Content { title: 0, dense: Content::DENSE }.write(&film, size);
+    let films = site.path("films");
+    fs::create_dir(&films).unwrap();
+    for index in 0..scale.viewers {
+        let content = Content { title: index as u64, dense: Content::SPARSE };
+        content.write(&films.join(generator::title(index)), size);
+    }
+    let plan = |server: &Serving, many_titles| Plan {
+        server: server.address,
+        viewers: scale.viewers,
+        many_titles,
+        size,
+        rate: RATE,
+        spread: CHUNK_TIME * 4,
+        paused: false,
+        window,
+    };
+    let serve = |media: &Path| site.serve(media, 1500, &[]);
+    for round in 1..=scale.viewer_rounds {
+        let name = |who| format!("{who}, {} viewers, round {round}", scale.viewers);
+        let server = site.serve_bare("bare-paced", &["1500", "film.mp4", &RATE.to_string()]);
+        let bare = load(site, &server, &plan(&server, false));
+        drop(server);
+        report(table, &name("bare loop"), scale, &bare, None);
+        let server = serve(&film);
+        let one = load(site, &server, &plan(&server, false));
+        drop(server);
+        report(table, &name("one title"), scale, &one, Some(&bare));
+        let server = serve(&films);
+        let mut many = load(site, &server, &plan(&server, true));
+        // The cache is bounded and there however few watch.
+        many.each = (many.each - CACHE / scale.viewers as f64).max(0.0);
+        drop(server);
+        report(table, &name("a title each (memory beside the cache)"), scale, &many, Some(&bare));
+    }
+    fs::remove_dir_all(films).unwrap();
+}
+
+/// Sessions that are open and silent.
+pub(crate) fn run_paused(site: &Site, scale: &Scale, table: &mut Table) {
+    let size = 1 << 20;
+    let film = site.path("paused.mp4");
+    Content { title: 0, dense: Content::DENSE }.write(&film, size);
+    let server = site.serve(&film, 1500, &[]);
+    let plan = Plan {
+        server: server.address,
+        viewers: scale.paused,
+        many_titles: false,
+        size,
+        rate: RATE,
+        spread: CHUNK_TIME,
+        paused: true,
+        window: scale.pause_watch,
+    };
+    let paused = load(site, &server, &plan);
+    let name = format!("{} paused sessions", scale.paused);
+    let cpu = vec![paused.cpu * 100.0];
+    table.row(&format!("{name}: CPU"), "% of a core", cpu, Target::AtMost(3.0));
+    let each = vec![paused.each / 1e3];
+    table.row(&format!("{name}: memory"), "KB each", each, Target::AtMost(40.0));
+}
+
+fn load(site: &Site, server: &Serving, plan: &Plan) -> Load {
+    let process = &server.process;
+    let empty = process.resident();
+    let plan_text = serde_json::to_string(plan).unwrap();
+    let viewers = Process::start(&site.role("generate", &[&plan_text]), Core::Client);
+    viewers.event("connected", SOON * 6);
+    viewers.event("opened", SOON * 2);
+    let before = process.cpu();
+    viewers.event("window", plan.window + SOON);
+    let busy = process.cpu() - before;
+    let each = process.resident().saturating_sub(empty) as f64 / plan.viewers as f64;
+    let (_, done) = viewers.event("done", SOON * 2);
+    Load { cpu: busy.as_secs_f64() / plan.window.as_secs_f64(), each, done }
+}
+
+fn report(table: &mut Table, name: &str, scale: &Scale, load: &Load, bare: Option<&Load>) {
+    let done = |field| number(&load.done, field);
+    let target = |target| if bare.is_some() { target } else { Target::None };
+    let complete = done("complete") / scale.viewers as f64;
+    let row = format!("{name}: complete, every byte right");
+    table.row(&row, "of all", vec![complete], target(Target::AtLeast(1.0)));
+    if let Some(trouble) = load.done["first_trouble"].as_str() {
+        table.note(&format!("{name}: {} in trouble, such as: {trouble}", done("troubles")));
+    }
+    let late = done("late") / done("chunks") * 100.0;
+    let row = format!("{name}: more than 100 ms late");
+    table.row(&row, "% of chunks", vec![late], target(Target::AtMost(0.1)));
+    let lateness = vec![done("p50"), done("p999"), done("max")];
+    table.row(&format!("{name}: lateness (p50, p99.9, max)"), "ms", lateness, Target::None);
+    let opening = vec![done("opening")];
+    table.row(&format!("{name}: slowest OPEN_ACK"), "ms", opening, Target::None);
+    table.row(&format!("{name}: CPU"), "% of a core", vec![load.cpu * 100.0], Target::None);
+    let each = vec![load.each / 1e3];
+    table.row(&format!("{name}: memory"), "KB each", each, target(Target::AtMost(40.0)));
+    if let Some(bare) = bare {
+        let ratio = vec![load.cpu / bare.cpu];
+        table.row(&format!("{name}: CPU"), "of bare", ratio, Target::AtMost(1.15));
+    }
+}
