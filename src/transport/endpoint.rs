@@ -39,8 +39,9 @@ pub(super) const SEND_BUFFER: u32 = 1024 * 1024;
 /// Handshakes under way above which a client must prove its address first (QUIC Retry).
 const UNPROVEN_HANDSHAKES: usize = 512;
 
-/// How long a client that leaves waits for its last packet to be sent.
-const SHUT_GRACE: Duration = Duration::from_millis(100);
+/// How long a client that leaves waits for its last packet to be sent. The endpoint needs to run
+/// for that, and no more; it does not count as idle before several round trips have passed.
+const SHUT_GRACE: Duration = Duration::from_millis(10);
 
 /// A server's endpoint. It lives on the current tokio runtime.
 #[derive(Debug)]

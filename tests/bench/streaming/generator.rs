@@ -25,6 +25,9 @@ const HANDSHAKES: usize = 32;
 /// A chunk later than this is late.
 const LATE: Duration = Duration::from_millis(100);
 
+/// What is later counts as this late, in the microseconds of the histogram.
+const MOST_LATE: u64 = 600_000_000;
+
 /// What to do, as it is handed to the process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Plan {
@@ -78,7 +81,7 @@ pub(crate) async fn run(site: &Site, plan: Plan) {
         client: bare::client(&site.cert(), 1500),
         plan,
         record: Mutex::new(Record {
-            lateness: Histogram::new(3).unwrap(),
+            lateness: Histogram::new_with_max(MOST_LATE, 3).unwrap(),
             opening: Duration::ZERO,
             late: 0,
             complete: 0,

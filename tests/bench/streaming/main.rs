@@ -46,6 +46,8 @@ pub(crate) struct Scale {
     /// Rounds of viewers.
     pub(crate) viewer_rounds: usize,
     pub(crate) viewers: usize,
+    /// Within how many chunks they begin, not to be all due at once.
+    pub(crate) spread: u32,
     /// How long they all watch.
     pub(crate) watch: Duration,
     /// Sessions that are paused.
@@ -62,9 +64,10 @@ impl Scale {
     const QUICK: Self = Self {
         quick: true,
         rounds: 2,
-        bulk: 768 << 20,
+        bulk: 512 << 20,
         viewer_rounds: 1,
         viewers: 500,
+        spread: 1,
         watch: Duration::from_secs(2),
         paused: 500,
         pause_watch: Duration::from_secs(3),
@@ -77,6 +80,7 @@ impl Scale {
         bulk: 4 << 30,
         viewer_rounds: 1,
         viewers: 6000,
+        spread: 4,
         watch: Duration::from_secs(60),
         paused: 2000,
         pause_watch: Duration::from_secs(10),

@@ -22,7 +22,7 @@ const SEND_BUFFER_CHUNKS: f64 = (1024 * 1024 / CHUNK + 1) as f64;
 const WATCH: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
-    let media = site.sparse("pause.mp4", 16 << 30);
+    let media = site.sparse("pause.mp4", 4 << 30);
     let server = site.serve(&media, 1500, &[]);
     let sample = |address, rate: u64, before: Duration| -> Vec<[f64; 2]> {
         (0..scale.pauses).map(|_| probe(site, address, rate, before)).collect()
@@ -38,7 +38,7 @@ pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
     table.row(what, "chunks", column(&paced, 0), Target::AtMost(1.0));
 
     let relay = slow_link(&server);
-    let slow = sample(relay.address, 0, second * 4);
+    let slow = sample(relay.address, 0, second * 3);
     let what = "last data after PAUSE_STREAM, unpaced, link of 4 Mbit/s and 50 ms";
     table.row(what, "s", column(&slow, 1), Target::AtMost(0.5));
 }

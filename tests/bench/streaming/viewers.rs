@@ -29,9 +29,10 @@ struct Load {
 }
 
 pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
-    // The last to begin has begun after four chunks; then all watch for the window.
+    // When the last has begun, all watch for the window, and the first must not be done before.
     let window = scale.watch;
-    let size = ((window + CHUNK_TIME * 6).as_secs_f64() * RATE as f64 / 8.0) as u64;
+    let spread = CHUNK_TIME * scale.spread;
+    let size = ((window + spread + CHUNK_TIME * 2).as_secs_f64() * RATE as f64 / 8.0) as u64;
     let film = site.path("film.mp4");
     Content { title: 0, dense: Content::DENSE }.write(&film, size);
     let films = site.path("films");
@@ -46,7 +47,7 @@ pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
         many_titles,
         size,
         rate: RATE,
-        spread: CHUNK_TIME * 4,
+        spread,
         paused: false,
         window,
     };
