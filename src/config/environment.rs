@@ -64,7 +64,7 @@ mod tests {
     fn environment(variables: &[(&str, &str)]) -> Environment {
         Environment {
             variables: variables.iter().map(|(k, v)| (k.to_string(), v.into())).collect(),
-            current_dir: "/work".into(),
+            current_dir: "/here".into(),
             home: Some("/home/ann".into()),
         }
     }
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(dir(&[]), Path::new("/home/ann/.local/share/quicstream"));
         assert_eq!(dir(&[xdg]), Path::new("/data/quicstream"));
         assert_eq!(dir(&[xdg, own]), Path::new("/state"));
-        assert_eq!(dir(&[("QUICSTREAM_STATE_DIR", "state")]), Path::new("/work/state"));
+        assert_eq!(dir(&[("QUICSTREAM_STATE_DIR", "state")]), Path::new("/here/state"));
         assert_eq!(dir(&[xdg, ("QUICSTREAM_STATE_DIR", "")]), Path::new("/data/quicstream"));
         assert_eq!(
             dir(&[("XDG_DATA_HOME", "data")]),
