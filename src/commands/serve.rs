@@ -10,7 +10,7 @@ use crate::config::{self, Credentials, ServeConfig};
 use crate::exit;
 use crate::media::{self, Library};
 use crate::server::{self, Sessions};
-use crate::transport::{Certificate, Identity, Listener};
+use crate::transport::{Certificate, Identity, Listener, granted_socket_buffer};
 use crate::ui::{self, Told};
 
 /// A server that is bound and has not accepted anybody yet.
@@ -40,6 +40,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         url: url(&listener, &identity, &library),
     });
     let report = move |event| events.send(Told::Session(event));
+    warn_of_small_buffers(config.transport.socket_buffer);
 
     runtime.block_on(async {
         let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
@@ -50,6 +51,18 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     })?;
     ui.finish(None);
     Ok(exit::DONE)
+}
+
+/// Bursts of packets overflow what kernels grant by default; only an administrator can change it.
+fn warn_of_small_buffers(wanted: u32) {
+    if let Some(granted) = granted_socket_buffer(wanted).filter(|granted| *granted < wanted) {
+        tracing::warn!(
+            "the kernel grants socket buffers of {} KiB where {} KiB are asked for; many viewers \
+             will lose packets (on Linux, raise net.core.rmem_max and net.core.wmem_max)",
+            granted / 1024,
+            wanted / 1024
+        );
+    }
 }
 
 /// Makes ready all that a server needs. Belongs inside a runtime, which the endpoint will live on.

@@ -1,10 +1,11 @@
 //! Endpoints and connections.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use s2n_quic::client::Connect;
 use s2n_quic::connection::StreamAcceptor;
 use s2n_quic::provider::congestion_controller::{Bbr, Cubic};
@@ -356,6 +357,16 @@ fn io(address: SocketAddr, settings: &Settings) -> Result<io_provider::Provider,
         .and_then(|io| io.with_recv_buffer_size(buffer))
         .and_then(|io| io.build())
         .map_err(bind_error)
+}
+
+/// How large a socket buffer the kernel grants where `wanted` bytes are asked for, if it says.
+pub fn granted_socket_buffer(wanted: u32) -> Option<u32> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    sockopt::set_socket_recv_buffer_size(&socket, wanted as usize).ok()?;
+    let granted = sockopt::socket_recv_buffer_size(&socket).ok()?;
+    // Linux doubles it, for its own bookkeeping.
+    let granted = if cfg!(target_os = "linux") { granted / 2 } else { granted };
+    u32::try_from(granted).ok()
 }
 
 fn setting(error: impl std::fmt::Display) -> Error {

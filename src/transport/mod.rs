@@ -13,7 +13,7 @@ mod tls;
 use std::time::Duration;
 
 pub use certificate::{Certificate, CertificateError, is_server_name};
-pub use endpoint::{Address, Connection, Connector, Handle, Listener};
+pub use endpoint::{Address, Connection, Connector, Handle, Listener, granted_socket_buffer};
 pub use error::Error;
 pub use fingerprint::Fingerprint;
 pub use framed::{Incoming, Outgoing, ReceiveError};
