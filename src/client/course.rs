@@ -15,6 +15,8 @@ use crate::session::client::ScriptedPause;
 pub(super) struct Course {
     title: Option<String>,
     rate: Option<u64>,
+    /// Whether whole media is to be compared with its digest.
+    verify: bool,
     /// What tells the media from any other, once the server said.
     validator: Option<Bytes>,
     /// Where in the media the play started.
@@ -70,6 +72,7 @@ impl Course {
         Self {
             title: settings.title.clone(),
             rate,
+            verify: settings.verify && !discards,
             validator: None,
             start,
             position: start,
@@ -108,8 +111,14 @@ impl Course {
             start_offset: (self.position > 0 || self.validator.is_some()).then_some(self.position),
             validator: self.validator.clone(),
             rate: self.rate,
+            unverified: !self.is_verified(),
             ..Options::default()
         }
+    }
+
+    /// Whether the media is compared with its digest: that is one of the whole.
+    pub(super) fn is_verified(&self) -> bool {
+        self.verify && self.start == 0
     }
 
     /// Takes in what OPEN_ACK says, if it goes on with what was begun.
@@ -186,8 +195,8 @@ mod tests {
     use crate::client::Start;
     use crate::protocol::OpenStream;
 
-    fn course() -> Course {
-        let settings = Settings {
+    fn settings() -> Settings {
+        Settings {
             open: OpenStream::default(),
             script: None,
             connect_timeout: Duration::from_secs(1),
@@ -197,8 +206,11 @@ mod tests {
             rate: Rate::Auto,
             retry_for: Duration::from_secs(1),
             verify: true,
-        };
-        Course::new(&settings, 0, false)
+        }
+    }
+
+    fn course() -> Course {
+        Course::new(&settings(), 0, false)
     }
 
     fn ack(start: u64, validator: &'static [u8], size: u64) -> Options {
@@ -234,6 +246,17 @@ mod tests {
         assert_eq!(course.accept(Version::V2, &ack(40, b"a", 99)), Err(Discontinuity::Media));
         let size = Discontinuity::Size { got: 40, want: 100 };
         assert_eq!(course.complete(), Err(size));
+    }
+
+    #[test]
+    fn a_server_need_not_compute_a_digest_that_nothing_is_compared_with() {
+        let unverified = |settings: Settings, start, discards| {
+            Course::new(&settings, start, discards).request().unverified
+        };
+        assert!(!unverified(settings(), 0, false));
+        assert!(unverified(settings(), 0, true), "nothing is kept");
+        assert!(unverified(settings(), 1, false), "it is that of the whole");
+        assert!(unverified(Settings { verify: false, ..settings() }, 0, false));
     }
 
     #[test]

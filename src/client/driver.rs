@@ -154,11 +154,11 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         options: &Options,
         session_id: u32,
     ) -> Result<(), Discontinuity> {
-        let Parts { server, settings, sink, course, reporter, .. } = &mut self.parts;
+        let Parts { server, sink, course, reporter, .. } = &mut self.parts;
         course.accept(self.connection.version(), options)?;
         self.outgoing.set_session_id(session_id);
-        // Only a whole media can be compared with its digest.
-        let hash = settings.verify && self.connection.version() != Version::V1 && course.start == 0;
+        // Version 1 has no digests.
+        let hash = course.is_verified() && self.connection.version() != Version::V1;
         sink.begin(course.origin(server.address.to_string()), hash);
         let chunk_bits = f64::from(ack.max_chunk_size) * 8.0;
         let rate = options.rate.unwrap_or(ack.bitrate.into());

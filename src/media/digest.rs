@@ -8,7 +8,6 @@ use quick_cache::sync::Cache;
 use tracing::{debug, warn};
 
 use super::Digest;
-use super::cache::LARGE_BLOCK;
 use super::file::{File, Identity};
 
 /// Files whose digests are remembered, at about 100 bytes each.
@@ -17,10 +16,13 @@ const KNOWN: usize = 4096;
 /// Files that may wait for their turn. Past that there is none for those that are opened.
 const WAITING: usize = 1024;
 
+/// Bytes that are read and hashed at a time. They stay in the processor's cache between the two.
+const PIECE: usize = 256 * 1024;
+
 type Known = Cache<Identity, Digest>;
 
 /// Where digests are asked for. The thread starts with the first question and ends, within a
-/// block, when this is dropped.
+/// piece, when this is dropped.
 #[derive(Debug)]
 pub(super) struct Digester {
     known: Arc<Known>,
@@ -34,6 +36,9 @@ impl Digester {
 
     /// Publishes the digest of `file`, now if it is known, else when its turn has come.
     pub(super) fn request(&self, file: &Arc<File>) {
+        if !file.want_digest() {
+            return;
+        }
         match self.known.get(&file.identity()) {
             Some(digest) => file.publish_digest(Some(digest)),
             None => {
@@ -101,16 +106,18 @@ impl Drop for Job {
 /// The digest of `file`, unless it changes or cannot be read, or nobody wants to know any more.
 fn hash(file: &File, known: &Weak<Known>) -> Option<Digest> {
     let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; PIECE];
     let mut offset = 0;
     while offset < file.len() {
         if known.strong_count() == 0 {
             return None;
         }
-        let length = LARGE_BLOCK.min(file.len() - offset);
-        let bytes = file.read(offset, length);
-        let bytes = bytes.inspect_err(|error| debug!(%error, "there is no digest")).ok()?;
-        hasher.update(&bytes);
-        offset += length;
+        let left = usize::try_from(file.len() - offset).unwrap_or(usize::MAX);
+        let piece = buffer.get_mut(..left.min(PIECE)).unwrap_or_default();
+        let read = file.read(offset, piece);
+        read.inspect_err(|error| debug!(%error, "there is no digest")).ok()?;
+        hasher.update(piece);
+        offset += piece.len() as u64;
     }
     Some(hasher.finalize().into())
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use rustix::fs::{Advice, OFlags, fadvise};
@@ -19,6 +20,10 @@ use super::{Digest, Error};
 /// How to open what might turn out not to be a regular file: the open of a FIFO does not wait for
 /// somebody to write to it, and a terminal does not become the server's own.
 pub(super) const OPEN_FLAGS: i32 = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits() as i32;
+
+/// The type of a tmpfs, as statfs(2) has it.
+#[cfg(target_os = "linux")]
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 /// What tells one state of one file from any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,12 +65,19 @@ pub(super) struct File {
     path: PathBuf,
     identity: Identity,
     digest: SetOnce<Option<Digest>>,
+    digest_wanted: AtomicBool,
 }
 
 impl File {
     /// `file` as `metadata` describes it; `path` is for messages.
     pub(super) fn new(file: fs::File, metadata: &Metadata, path: PathBuf) -> Self {
-        Self { file, path, identity: metadata.into(), digest: SetOnce::new() }
+        Self {
+            file,
+            path,
+            identity: metadata.into(),
+            digest: SetOnce::new(),
+            digest_wanted: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -76,14 +88,10 @@ impl File {
         self.identity
     }
 
-    /// Exactly `length` bytes at `offset`, of the file as it was opened. Blocks.
-    pub(super) fn read(&self, offset: u64, length: u64) -> Result<Bytes, Error> {
-        let mut bytes = vec![0; length as usize];
-        let read = self.file.read_exact_at(&mut bytes, offset);
-        // Whoever reads on from here finds it in memory.
-        let _ = fadvise(&self.file, offset + length, NonZeroU64::new(length), Advice::WillNeed);
-        match read {
-            Ok(()) => self.still_the_same().map(|()| bytes.into()),
+    /// Fills `buffer` from `offset` on, with the file as it was opened. Blocks.
+    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        match self.file.read_exact_at(buffer, offset) {
+            Ok(()) => self.still_the_same(),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(Error::Changed(self.path.clone()))
             }
@@ -91,25 +99,36 @@ impl File {
         }
     }
 
-    /// The same, if the system has all of it in memory: then it does not block.
+    /// The same without blocking, if the system has all of it in memory; `false` if not.
     #[cfg(target_os = "linux")]
-    pub(super) fn read_from_memory(
-        &self,
-        offset: u64,
-        length: u64,
-    ) -> Result<Option<Bytes>, Error> {
-        let mut bytes = vec![0; length as usize];
-        let mut slices = [io::IoSliceMut::new(&mut bytes)];
+    pub(super) fn read_from_memory(&self, offset: u64, buffer: &mut [u8]) -> Result<bool, Error> {
+        let wanted = buffer.len();
+        let mut slices = [io::IoSliceMut::new(buffer)];
         match rustix::io::preadv2(&self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
-            Ok(read) if read as u64 == length => self.still_the_same().map(|()| Some(bytes.into())),
+            Ok(read) if read == wanted => self.still_the_same().map(|()| true),
+            // Such a file system has no disk to wait for, and cannot tell so.
+            Err(Errno::OPNOTSUPP) if self.is_in_memory() => {
+                self.read(offset, buffer).map(|()| true)
+            }
             // Less of it, or a file system that cannot tell: the other way finds out.
-            _ => Ok(None),
+            _ => Ok(false),
         }
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn read_from_memory(&self, _: u64, _: u64) -> Result<Option<Bytes>, Error> {
-        Ok(None)
+    pub(super) fn read_from_memory(&self, _: u64, _: &mut [u8]) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn is_in_memory(&self) -> bool {
+        rustix::fs::fstatfs(&self.file).is_ok_and(|system| system.f_type == TMPFS)
+    }
+
+    /// Asks the system to have `length` bytes from `offset` on in memory soon.
+    pub(super) fn will_read(&self, offset: u64, length: u64) {
+        // Advice: without it, it only takes longer.
+        let _ = fadvise(&self.file, offset, NonZeroU64::new(length), Advice::WillNeed);
     }
 
     /// Looked at after a read, so that a change during it is caught, too.
@@ -123,6 +142,11 @@ impl File {
 
     fn error(&self, source: io::Error) -> Error {
         Error::Io { path: self.path.clone(), source }
+    }
+
+    /// Notes that somebody wants the digest; whether nobody did before.
+    pub(super) fn want_digest(&self) -> bool {
+        !self.digest_wanted.swap(true, Ordering::Relaxed)
     }
 
     /// Lets everybody know the digest, or that there will be none. Only the first word counts.

@@ -1,6 +1,7 @@
 //! What a server streams, and how it gets from the disk to the transport without a copy and
 //! without making the endpoint's thread wait.
 
+mod block;
 mod cache;
 mod digest;
 mod directory;
@@ -28,6 +29,11 @@ pub const SAMPLE: &[u8] = include_bytes!("../../assets/sample.mp4");
 
 /// The BLAKE3-256 of all bytes of some media.
 pub type Digest = [u8; 32];
+
+/// The most that the system is asked to read of a file before a session needs it, bytes. A paced
+/// session is worth a second of it: thousands of them must not fill the memory with what they
+/// might want.
+const MOST_AHEAD: u64 = 1024 * 1024;
 
 /// Media cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -120,17 +126,22 @@ impl Source {
 pub struct Media {
     found: Found,
     cache: Arc<Cache>,
-    block_size: u64,
+    /// How far ahead of a session the system reads its file, bytes.
+    ahead: u64,
 }
 
 impl Media {
     fn new(found: Found, cache: Arc<Cache>) -> Self {
-        Self { found, cache, block_size: cache::block_size(0) }
+        Self { found, cache, ahead: MOST_AHEAD }
     }
 
     /// The same, for a session at this rate in bit/s, where 0 is as fast as it goes.
     pub fn at_rate(self, rate: u64) -> Self {
-        Self { block_size: cache::block_size(rate), ..self }
+        let ahead = match rate {
+            0 => MOST_AHEAD,
+            rate => (rate / 8).min(MOST_AHEAD),
+        };
+        Self { ahead, ..self }
     }
 
     /// What it is called in its [`Library`].
@@ -175,7 +186,8 @@ impl Media {
         }
     }
 
-    /// The digest of all its bytes, as soon as it is known. `None` if it will not be: the file
+    /// The digest of all its bytes, as soon as it is known; that is never, unless
+    /// [`Library::request_digest`] was called. `None` if it will not be: the file
     /// changed or cannot be read, too many others wait for theirs, or the [`Library`] is gone.
     pub async fn digested(&self) -> Option<Digest> {
         match &self.found.source {
@@ -195,7 +207,7 @@ impl Media {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 Ok(bytes.slice(start..bytes.len().min(start.saturating_add(max))))
             }
-            Source::File(file) => self.cache.read(file, offset, max, self.block_size).await,
+            Source::File(file) => self.cache.read(file, offset, max, self.ahead).await,
         }
     }
 }

@@ -31,6 +31,7 @@ mod kind {
     pub(super) const DIGEST: u16 = 10;
     pub(super) const RETRY_AFTER: u16 = 11;
     pub(super) const BITRATE: u16 = 12;
+    pub(super) const UNVERIFIED: u16 = 0x8001;
 }
 
 /// BLAKE3-256 of a whole media.
@@ -64,6 +65,8 @@ pub struct Options {
     pub retry_after: Option<u32>,
     /// bit/s.
     pub bitrate: Option<u32>,
+    /// The client has no use for a digest.
+    pub unverified: bool,
 }
 
 impl Options {
@@ -115,6 +118,9 @@ impl Options {
         if let Some(bitrate) = self.bitrate {
             put(kind::BITRATE, &bitrate.to_be_bytes());
         }
+        if self.unverified {
+            put(kind::UNVERIFIED, &[]);
+        }
     }
 
     /// Reads options to the end of `body`; the error says what is wrong with them.
@@ -162,6 +168,8 @@ impl Options {
             },
             kind::RETRY_AFTER => self.retry_after = Some(u32::from_be_bytes(exact(&value)?)),
             kind::BITRATE => self.bitrate = Some(u32::from_be_bytes(exact(&value)?)),
+            // An addition: to whom it means something else, that is not an error.
+            kind::UNVERIFIED => self.unverified = value.is_empty(),
             _ => {}
         }
         Ok(())
@@ -198,6 +206,7 @@ impl fmt::Display for Options {
             self.digest.as_ref().map(|digest| format!("digest {}", hex(digest))),
             self.retry_after.map(|seconds| format!("retry after {seconds} s")),
             self.bitrate.map(|bitrate| format!("bitrate {bitrate} bit/s")),
+            self.unverified.then(|| "unverified".to_owned()),
         ];
         fields.into_iter().flatten().try_for_each(|field| write!(f, ", {field}"))
     }

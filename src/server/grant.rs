@@ -16,6 +16,8 @@ pub(super) struct Grant {
     pub(super) start: u64,
     /// What it is paced at, bit/s; 0 is as fast as it goes.
     pub(super) rate: u64,
+    /// Whether the client is to get the digest of the media.
+    pub(super) verified: bool,
 }
 
 impl Grant {
@@ -49,7 +51,11 @@ impl Grant {
         };
         let max_chunk_size = settings.offer.chunk_size_at(rate);
         let media = media.at_rate(rate);
-        Ok(Self { ack: OpenAck { bitrate, max_chunk_size, ..ack }, media, start, rate })
+        let verified = version != Version::V1 && !options.unverified;
+        if verified {
+            library.request_digest(&media);
+        }
+        Ok(Self { ack: OpenAck { bitrate, max_chunk_size, ..ack }, media, start, rate, verified })
     }
 
     /// What version 2 says beside the terms.

@@ -41,7 +41,7 @@ pub(super) struct Session {
     /// The payload of the next chunk, as far as it has been read.
     payload: Vec<Bytes>,
     payload_len: u64,
-    /// The client knows the digest, or cannot be told.
+    /// The client knows the digest, cannot be told, or does not want to.
     digest_settled: bool,
     /// Until when the end of the session waits for the digest.
     digest_deadline: Option<Instant>,
@@ -116,7 +116,7 @@ impl Output {
     pub(super) fn acknowledge(&mut self) {
         if let Some(session) = &mut self.session {
             let options = session.grant.options();
-            session.digest_settled = options.digest.is_some();
+            session.digest_settled = options.digest.is_some() || !session.grant.verified;
             self.outgoing.queue(&Pdu::OpenAck(session.grant.ack, options));
         }
     }

@@ -10,11 +10,15 @@ use s2n_quic::stream::{ReceiveStream, SendStream};
 use tracing::debug;
 
 use super::endpoint::SEND_BUFFER;
+use super::path::FIRST_FLIGHT;
 use super::{Error, Path};
 use crate::protocol::{self, Chunk, Decoder, Frame, Pdu, Role, Version};
 
 /// How many pieces to take from the transport at a time.
 const RECEIVE_BATCH: usize = 32;
+
+/// How much makes the send buffer full, bytes: the usual chunk still fits in.
+const FULL: u32 = SEND_BUFFER - FIRST_FLIGHT as u32;
 
 /// Headers of chunks are cut from blocks of this size, so that one allocation serves hundreds.
 const PREFIX_BLOCK: usize = 8 * 1024;
@@ -30,6 +34,8 @@ pub struct Outgoing {
     prefixes: BytesMut,
     end: End,
     path: Arc<Path>,
+    /// Media bytes queued.
+    media: u64,
 }
 
 /// How far the end of a stream is.
@@ -50,6 +56,7 @@ impl Outgoing {
             prefixes: BytesMut::new(),
             end: End::Open,
             path,
+            media: 0,
         }
     }
 
@@ -83,6 +90,7 @@ impl Outgoing {
         self.prefixes.extend_from_slice(&prefix);
         self.queue.push(self.prefixes.split().freeze());
         self.queue.extend(slices);
+        self.media += u64::from(length);
     }
 
     /// Queues the end of the stream; nothing may be queued after it.
@@ -125,6 +133,8 @@ impl Outgoing {
 
     /// Waits until the transport holds less than `most` bytes that are not acknowledged, and less
     /// than what suits the path: what is sent further ahead would only wait, here or in a router.
+    /// A new path gets one flight, and then three times as much with every round trip that
+    /// brings it all.
     ///
     /// # Errors
     /// The connection is gone or the peer refuses the stream.
@@ -139,7 +149,9 @@ impl Outgoing {
                 })
             });
             let held = (SEND_BUFFER as usize).saturating_sub(available.await?) as u64;
-            if held < self.path.send_ahead().min(most.into()) {
+            let carried = self.media.saturating_sub(held);
+            let tried = FIRST_FLIGHT + 2 * carried;
+            if held < self.path.send_ahead().min(tried).min(most.min(FULL).into()) {
                 return Ok(());
             }
             acknowledged.await;

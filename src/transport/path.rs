@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 /// How much of the path's time may wait in the send buffer. What waits there is sent even after a
 /// pause; less of it would leave the path idle between two wake-ups.
 const QUEUED_TIME: Duration = Duration::from_millis(100);
-/// What may wait before anything is known of the path, bytes.
-const FIRST_FLIGHT: u64 = 64 * 1024;
+/// What may be on the way before the path has carried anything, bytes: the usual chunk.
+pub(super) const FIRST_FLIGHT: u64 = 64 * 1024;
 
 /// Round trip time, losses and congestion window of a connection, written by the endpoint as
 /// acknowledgements come and read by whoever likes.

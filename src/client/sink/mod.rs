@@ -1,6 +1,7 @@
 //! Where media goes. Writing happens on a thread of its own, behind a bounded queue: neither a
 //! slow disk nor a paused player makes the endpoint's thread wait.
 
+mod hasher;
 mod output;
 #[cfg(test)]
 mod tests;

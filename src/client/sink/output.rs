@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::hasher::Hasher;
 use crate::protocol::{Digest, Payload};
 
 /// Where unfinished media comes from. It is kept beside the file, so that a later play can go on.
@@ -45,7 +46,7 @@ pub(super) struct Output {
     origin: Option<Origin>,
     /// Bytes in the file.
     written: u64,
-    hasher: Option<blake3::Hasher>,
+    hasher: Option<Hasher>,
 }
 
 /// The names that a file has in its life.
@@ -158,7 +159,7 @@ impl Output {
     /// Takes note of what comes next.
     pub(super) fn begin(&mut self, origin: Option<Origin>, hash: bool) -> Result<(), Error> {
         if hash && self.hasher.is_none() {
-            let mut hasher = blake3::Hasher::new();
+            let mut hasher = Hasher::default();
             if self.written > 0 {
                 self.hash_what_is_there(&mut hasher).map_err(|source| self.error(source))?;
             }
@@ -172,9 +173,9 @@ impl Output {
     }
 
     /// Brings the hasher to where the file is, and the file back to its end.
-    fn hash_what_is_there(&mut self, hasher: &mut blake3::Hasher) -> io::Result<()> {
+    fn hash_what_is_there(&mut self, hasher: &mut Hasher) -> io::Result<()> {
         self.file.rewind()?;
-        hasher.update_reader(BufReader::new(&self.file))?;
+        io::copy(&mut BufReader::with_capacity(Hasher::RUN, &self.file), hasher)?;
         self.file.seek(SeekFrom::End(0)).map(drop)
     }
 
@@ -193,18 +194,16 @@ impl Output {
         }
         self.written += payload.len() as u64;
         if let Some(hasher) = &mut self.hasher {
-            payload.pieces().iter().for_each(|piece| {
-                hasher.update(piece);
-            });
+            payload.pieces().iter().for_each(|piece| hasher.update(piece));
         }
         Ok(())
     }
 
     /// Checks the media and gives a file its name once its bytes are on the disk.
-    pub(super) fn publish(self, digest: Option<Digest>) -> Result<(), Error> {
-        let computed = self.hasher.as_ref().map(blake3::Hasher::finalize);
+    pub(super) fn publish(mut self, digest: Option<Digest>) -> Result<(), Error> {
+        let computed = self.hasher.as_mut().map(Hasher::finish);
         if let (Some(digest), Some(computed)) = (digest, computed)
-            && computed != blake3::Hash::from_bytes(digest)
+            && computed != digest
         {
             self.forget()?;
             return Err(Error::Digest);

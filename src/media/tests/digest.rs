@@ -117,3 +117,17 @@ async fn waiting_for_a_turn_keeps_no_file_open_and_has_its_bounds() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn nothing_is_computed_that_nobody_asks_for() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path().join("a.mp4"), "a");
+    write(dir.path().join("b.mp4"), "b");
+    let library = library(dir.path());
+    let unasked = library.open(Some("a.mp4"), 1).await.unwrap();
+    let asked = open(&library, "b.mp4").await.unwrap();
+    assert_eq!(soon(asked.digested()).await, digest_of(b"b"));
+    assert_eq!(unasked.digest(), None, "it was opened before, and there is one thread");
+    library.request_digest(&unasked);
+    assert_eq!(soon(unasked.digested()).await, digest_of(b"a"));
+}

@@ -25,7 +25,9 @@ fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
 }
 
 async fn open(library: &Arc<Library>, title: &str) -> Result<Media, Error> {
-    library.open(Some(title), u32::MAX).await
+    let media = library.open(Some(title), u32::MAX).await?;
+    library.request_digest(&media);
+    Ok(media)
 }
 
 async fn bytes_of(media: &Media) -> Vec<u8> {

@@ -141,6 +141,7 @@ fn samples_2() -> Vec<Sample> {
         validator: Some(hex("DEADBEEF")),
         token: Some("key".into()),
         rate: Some(0),
+        unverified: true,
         ..none()
     };
     let granted = Options {
@@ -176,10 +177,10 @@ fn samples_2() -> Vec<Sample> {
             Role::Server,
             Pdu::OpenStream(open_stream(), asked),
             0,
-            "02 01 0000 00000000 0000004D  0004 68323634  0008 626173656C696E65
+            "02 01 0000 00000000 00000051  0004 68323634  0008 626173656C696E65
              02 0003A980 00075300  00 01
              0001 0007 612F622E6D7034  0002 0008 0000000000100000  0003 0004 DEADBEEF
-             0006 0003 6B6579  0007 0008 0000000000000000",
+             0006 0003 6B6579  0007 0008 0000000000000000  8001 0000",
         ),
         (
             Role::Client,

@@ -158,6 +158,7 @@ fn unknown_options_are_skipped() {
         let frame = decode_one(V2, Role::Server, raw(V2, 9, &options));
         assert_eq!(frame, Frame::Pdu { session_id: 7, pdu: Pdu::List(title.clone()) });
     }
+    assert!(read_options(&option(0x8001, b"")).unverified, "an addition that is known");
     let around = [option(13, b""), option(1, b"a"), option(0, &ones(8_000))].concat();
     assert_eq!(read_options(&around), title);
 }

@@ -31,28 +31,28 @@ fn any_options(version: Version) -> BoxedStrategy<Options> {
         reason,
         any::<[Option<u64>; 3]>(),
         any::<[Option<u32>; 2]>(),
-        any::<(bool, Option<Digest>)>(),
+        any::<(bool, bool, Option<Digest>)>(),
     )
-        .prop_map(
-            |((title, media_type), (validator, token), reason, longs, ints, (live, digest))| {
-                let [start_offset, total_size, rate] = longs;
-                let [retry_after, bitrate] = ints;
-                Options {
-                    title,
-                    start_offset,
-                    validator,
-                    total_size,
-                    media_type,
-                    token,
-                    rate,
-                    reason,
-                    live,
-                    digest,
-                    retry_after,
-                    bitrate,
-                }
-            },
-        )
+        .prop_map(|((title, media_type), (validator, token), reason, longs, ints, flags)| {
+            let [start_offset, total_size, rate] = longs;
+            let [retry_after, bitrate] = ints;
+            let (live, unverified, digest) = flags;
+            Options {
+                title,
+                start_offset,
+                validator,
+                total_size,
+                media_type,
+                token,
+                rate,
+                reason,
+                live,
+                digest,
+                retry_after,
+                bitrate,
+                unverified,
+            }
+        })
         .boxed()
 }
 

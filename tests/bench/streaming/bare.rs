@@ -1,7 +1,10 @@
 //! s2n-quic without quicstream: the same settings as `quicstream::transport` has, and loops that do
 //! nothing but send and receive. What quicstream costs on top is measured against these.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,22 +38,13 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// A server on a free port of loopback.
 pub(crate) fn server(site: &Site, mtu: u16) -> Server {
-    let chain = CertificateDer::pem_file_iter(site.cert()).unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(site.key()).unwrap();
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    tls.alpn_protocols = alpn();
     let limits = limits()
         .with_data_window(CONTROL_WINDOW)
         .and_then(|limits| limits.with_bidirectional_remote_data_window(CONTROL_WINDOW))
         .and_then(|limits| limits.with_max_send_buffer_size(SEND_BUFFER))
         .unwrap();
     Server::builder()
-        .with_tls(tls_provider::Server::from(tls))
+        .with_tls(tls_provider::Server::from(server_tls(site)))
         .unwrap()
         .with_limits(limits)
         .unwrap()
@@ -62,22 +56,28 @@ pub(crate) fn server(site: &Site, mtu: u16) -> Server {
         .unwrap()
 }
 
-/// An endpoint for any number of connections.
-pub(crate) fn client(ca: &Path, mtu: u16) -> Client {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+/// TLS of a server with the certificate of the site.
+pub(crate) fn server_tls(site: &Site) -> rustls::ServerConfig {
+    let chain = CertificateDer::pem_file_iter(site.cert()).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(site.key()).unwrap();
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
     tls.alpn_protocols = alpn();
+    tls
+}
+
+/// An endpoint for any number of connections.
+pub(crate) fn client(ca: &Path, mtu: u16) -> Client {
     let limits = limits()
         .with_data_window(RECEIVE_WINDOW)
         .and_then(|limits| limits.with_bidirectional_local_data_window(RECEIVE_WINDOW))
         .unwrap();
     Client::builder()
-        .with_tls(tls_provider::Client::from(tls))
+        .with_tls(tls_provider::Client::from(client_tls(ca)))
         .unwrap()
         .with_limits(limits)
         .unwrap()
@@ -89,8 +89,46 @@ pub(crate) fn client(ca: &Path, mtu: u16) -> Client {
         .unwrap()
 }
 
-/// Sends `size` bytes to each who asks, as fast as they go.
-pub(crate) async fn serve_bulk(site: &Site, mtu: u16, size: u64) {
+/// TLS of a client that trusts `ca`.
+pub(crate) fn client_tls(ca: &Path) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = alpn();
+    tls
+}
+
+/// Sends a file to each who asks, as fast as it goes.
+pub(crate) async fn serve_bulk(site: &Site, mtu: u16, media: &Path) {
+    let file = Arc::new(File::open(media).unwrap());
+    serve(server(site, mtu), move |_, mut send| {
+        let file = file.clone();
+        async move {
+            let mut offset = 0;
+            while let Some(block) = read_block(&file, offset) {
+                offset += block.len() as u64;
+                send.send(block).await?;
+            }
+            send.close().await
+        }
+    })
+    .await;
+}
+
+/// The next bytes of a file, until there are none.
+pub(crate) fn read_block(file: &File, offset: u64) -> Option<Bytes> {
+    let mut block = vec![0; CHUNK];
+    let read = file.read_at(&mut block, offset).unwrap();
+    block.truncate(read);
+    (read > 0).then(|| block.into())
+}
+
+/// Sends as many bytes to each who asks, always the same from memory.
+pub(crate) async fn serve_memory(site: &Site, mtu: u16, size: u64) {
     serve(server(site, mtu), move |_, mut send| async move {
         let block = Bytes::from(vec![0; CHUNK]);
         let mut left = size;
@@ -104,8 +142,9 @@ pub(crate) async fn serve_bulk(site: &Site, mtu: u16, size: u64) {
     .await;
 }
 
-/// Fetches what there is and throws it away.
-pub(crate) async fn fetch(ca: &Path, mtu: u16, server: SocketAddr) {
+/// Fetches what there is and throws it away, or writes it to a file.
+pub(crate) async fn fetch(ca: &Path, mtu: u16, server: SocketAddr, output: Option<&str>) {
+    let mut output = output.map(|path| File::create(path).unwrap());
     let client = client(ca, mtu);
     let connect = Connect::new(server).with_server_name("localhost");
     let mut connection = client.connect(connect).await.unwrap();
@@ -120,8 +159,12 @@ pub(crate) async fn fetch(ca: &Path, mtu: u16, server: SocketAddr) {
         if total == 0 && count > 0 {
             say(&json!({"event": "first"}));
         }
-        total +=
-            pieces.iter_mut().take(count).map(|piece| std::mem::take(piece).len()).sum::<usize>();
+        for piece in pieces.iter_mut().take(count).map(std::mem::take) {
+            total += piece.len();
+            if let Some(output) = &mut output {
+                output.write_all(&piece).unwrap();
+            }
+        }
     }
     say(&json!({"event": "closed", "bytes": total, "chunks": 0}));
 }

@@ -1,10 +1,10 @@
 //! How quicstream compares to what lies beneath it: the real binary against bare s2n-quic, in turn.
 //!
 //! ```text
-//! cargo bench --bench streaming                     everything, about 10 minutes
+//! cargo bench --bench streaming                     everything, about 20 minutes
 //! cargo bench --bench streaming -- --quick          smaller, within 60 s
 //! cargo bench --bench streaming -- bulk pause       only these groups
-//! cargo bench --bench streaming -- --peers          and nginx to curl, where both are installed
+//! cargo bench --bench streaming -- --peers          and a quinn copy, and nginx to curl
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -20,6 +20,7 @@ mod generator;
 mod pause;
 mod peers;
 mod process;
+mod quinn_copy;
 mod relay;
 mod session;
 mod site;
@@ -76,7 +77,7 @@ impl Scale {
     };
     const FULL: Self = Self {
         quick: false,
-        rounds: 5,
+        rounds: 3,
         bulk: 4 << 30,
         viewer_rounds: 1,
         viewers: 6000,
@@ -135,8 +136,16 @@ fn play_role(role: &str, site: &Site, args: &[&str]) -> bool {
     let number = |index: usize| args[index].parse().unwrap();
     let mtu = args.first().and_then(|mtu| mtu.parse().ok()).unwrap_or(1500);
     match role {
-        "bare-bulk" => runtime.block_on(bare::serve_bulk(site, mtu, number(1))),
-        "bare-fetch" => runtime.block_on(bare::fetch(&site.cert(), mtu, args[1].parse().unwrap())),
+        "bare-bulk" => runtime.block_on(bare::serve_bulk(site, mtu, args[1].as_ref())),
+        "bare-memory" => runtime.block_on(bare::serve_memory(site, mtu, number(1))),
+        "bare-fetch" => {
+            let (server, output) = (args[1].parse().unwrap(), args.get(2).copied());
+            runtime.block_on(bare::fetch(&site.cert(), mtu, server, output));
+        }
+        "quinn-bulk" => runtime.block_on(quinn_copy::serve(site, mtu, args[1].as_ref())),
+        "quinn-fetch" => {
+            runtime.block_on(quinn_copy::fetch(&site.cert(), mtu, args[1].parse().unwrap()));
+        }
         "bare-paced" => {
             runtime.block_on(bare::serve_paced(site, mtu, &site.path(args[1]), number(2)));
         }

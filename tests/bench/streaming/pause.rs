@@ -7,7 +7,6 @@ use quicstream::protocol::{Chunk, Frame, Pdu};
 use serde_json::json;
 
 use crate::bare::CHUNK;
-use crate::process::{Core, Process};
 use crate::relay::Relay;
 use crate::session::{Session, Trouble};
 use crate::site::{SOON, Serving, Site, number};
@@ -51,7 +50,7 @@ fn slow_link(server: &Serving) -> Relay {
 fn probe(site: &Site, address: SocketAddr, rate: u64, before: Duration) -> [f64; 2] {
     let args = [address.to_string(), rate.to_string(), before.as_millis().to_string()];
     let command = site.role("probe-pause", &args.each_ref().map(String::as_str));
-    let process = Process::start(&command, Core::Client);
+    let process = site.start_client(&command);
     let (_, paused) = process.event("paused", before + WATCH + SOON);
     [number(&paused, "chunks"), number(&paused, "last")]
 }

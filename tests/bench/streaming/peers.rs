@@ -1,4 +1,5 @@
-//! What a user would pick instead, where it is installed: nginx to curl, over TLS.
+//! What a user would pick instead: nginx to curl over TLS, where both are installed, and QUIC by
+//! quinn.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,24 +7,38 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::Scale;
-use crate::process::{Core, Process};
+use crate::process::{Core, Process, can_pin};
 use crate::site::{SOON, Site, number};
 use crate::table::{Table, Target};
+use crate::{Scale, bulk};
 
 pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
+    let media = site.sparse("peer.mp4", scale.bulk);
+    for mtu in [9001, 1500] {
+        let copies = (0..scale.rounds).map(|_| {
+            let server =
+                site.serve_bare("quinn-bulk", &[&mtu.to_string(), media.to_str().unwrap()]);
+            bulk::bare_copy(site, &["quinn-fetch"], &server, mtu, scale.bulk).rate / 1e9
+        });
+        let what = format!("quinn copy, {} MiB, MTU {mtu}", scale.bulk >> 20);
+        table.row(&what, "Gbit/s", copies.collect(), Target::None);
+    }
+    nginx(site, scale, table);
+}
+
+/// `peer.mp4` from nginx to curl.
+fn nginx(site: &Site, scale: &Scale, table: &mut Table) {
     if !is_installed("nginx") || !is_installed("curl") {
         table.note("nginx to curl: skipped, not both are installed");
         return;
     }
-    site.sparse("peer.mp4", scale.bulk);
     let address = free_address();
     let configuration = site.path("nginx.conf");
     fs::write(&configuration, nginx_configuration(site, address)).unwrap();
     let mut command = Command::new("nginx");
     command.arg("-p").arg(site.path("")).arg("-e").arg(site.path("nginx.log"));
     command.arg("-c").arg(configuration);
-    let server = Process::start(&command, Core::Server);
+    let server = Process::start(&command, can_pin().then_some(Core::Server));
     wait_for(address);
     let rates = (0..scale.rounds).map(|_| fetch(site, address)).collect();
     drop(server);
@@ -75,7 +90,7 @@ fn fetch(site: &Site, address: SocketAddr) -> f64 {
         r#"{"event":"closed","bytes":%{size_download},"first":%{time_starttransfer},"last":%{time_total}}\n"#,
         &format!("https://{address}/peer.mp4"),
     ]);
-    let client = Process::start(&command, Core::Client);
+    let client = site.start_client(&command);
     let (_, closed) = client.event("closed", SOON * 6);
     let seconds = number(&closed, "last") - number(&closed, "first");
     client.finish(SOON);

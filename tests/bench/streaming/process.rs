@@ -53,9 +53,9 @@ impl Last {
 }
 
 impl Process {
-    /// Starts it on a core, or on any where processes cannot be pinned.
-    pub(crate) fn start(command: &Command, core: Core) -> Self {
-        let mut command = if can_pin() { pinned(command, core) } else { copy(command) };
+    /// Starts it on a core, or on any.
+    pub(crate) fn start(command: &Command, core: Option<Core>) -> Self {
+        let mut command = preferred(command, core);
         let spawned = Instant::now();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -147,17 +147,16 @@ fn cpu(pid: u32) -> Option<u64> {
     Some(threads.filter_map(nanoseconds).sum())
 }
 
-/// The same command behind `taskset` and `nice`, which become it: the process id is that of the
+/// The same command behind `nice` and `taskset`, which become it: the process id is that of the
 /// command.
-fn pinned(command: &Command, core: Core) -> Command {
-    let mut pinned = Command::new("taskset");
-    pinned.args(["-c", &(core as u8).to_string(), "nice", "-n", NICENESS]);
-    pinned.arg(command.get_program());
-    dress(pinned, command)
-}
-
-fn copy(command: &Command) -> Command {
-    dress(Command::new(command.get_program()), command)
+fn preferred(command: &Command, core: Option<Core>) -> Command {
+    let mut preferred = Command::new("nice");
+    preferred.args(["-n", NICENESS]);
+    if let Some(core) = core {
+        preferred.args(["taskset", "-c", &(core as u8).to_string()]);
+    }
+    preferred.arg(command.get_program());
+    dress(preferred, command)
 }
 
 fn dress(mut copy: Command, original: &Command) -> Command {

@@ -18,6 +18,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Site {
     root: PathBuf,
+    /// Whether servers and clients get a core each, or all share all.
+    pinned: bool,
     /// Removes it in the end; children only look at it.
     _owner: Option<tempfile::TempDir>,
 }
@@ -36,7 +38,7 @@ impl Site {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
         let owner = tempfile::Builder::new().prefix("quicstream-bench").tempdir_in(parent).unwrap();
-        let site = Self { root: owner.path().to_owned(), _owner: Some(owner) };
+        let site = Self { root: owner.path().to_owned(), pinned: can_pin(), _owner: Some(owner) };
         let names = Certificate::LOCAL_NAMES.map(String::from);
         let certificate = Certificate::self_signed(&names, 1).unwrap();
         certificate.write(&site.cert(), &site.key(), false).unwrap();
@@ -45,7 +47,12 @@ impl Site {
 
     /// The same directory in a child process.
     pub(crate) fn at(root: &str) -> Self {
-        Self { root: root.into(), _owner: None }
+        Self { root: root.into(), pinned: false, _owner: None }
+    }
+
+    /// The same directory, for processes that run wherever the system puts them.
+    pub(crate) fn unpinned(&self) -> Self {
+        Self { root: self.root.clone(), pinned: false, _owner: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -88,7 +95,7 @@ impl Site {
             .arg(media)
             .args(args)
             .env("QUICSTREAM_TRANSPORT_MTU", mtu.to_string());
-        Serving::start(&command)
+        self.start_server(&command)
     }
 
     /// `quicstream play` from a server.
@@ -99,7 +106,7 @@ impl Site {
             .arg(self.cert())
             .args(args)
             .env("QUICSTREAM_TRANSPORT_MTU", mtu.to_string());
-        Process::start(&command, Core::Client)
+        self.start_client(&command)
     }
 
     /// This program in one of its other roles.
@@ -111,16 +118,20 @@ impl Site {
 
     /// This program as a server.
     pub(crate) fn serve_bare(&self, role: &str, args: &[&str]) -> Serving {
-        Serving::start(&self.role(role, args))
+        self.start_server(&self.role(role, args))
     }
-}
 
-impl Serving {
-    fn start(command: &Command) -> Self {
-        let process = Process::start(command, Core::Server);
+    /// Any client.
+    pub(crate) fn start_client(&self, command: &Command) -> Process {
+        Process::start(command, self.pinned.then_some(Core::Client))
+    }
+
+    /// A server that says where it listens.
+    fn start_server(&self, command: &Command) -> Serving {
+        let process = Process::start(command, self.pinned.then_some(Core::Server));
         let (at, listening) = process.event("listening", SOON);
         let address = listening["addr"].as_str().unwrap().parse().unwrap();
-        Self { took: at - process.spawned, process, address }
+        Serving { took: at - process.spawned, process, address }
     }
 }
 
@@ -132,8 +143,8 @@ pub(crate) fn machine() -> String {
     let model = info.lines().find(|line| line.starts_with("model name"));
     let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown CPU");
     let pinned = match can_pin() {
-        true => "server pinned to core 0, client to core 1",
-        false => "not pinned: there is no taskset, or one core only",
+        true => "servers pinned to core 0 and clients to core 1 where nothing else is said",
+        false => "nothing is pinned: there is no taskset, or one core only",
     };
     format!(
         "{cores} cores, {model}, Linux {}; load {} at the start; {pinned}",

@@ -9,7 +9,6 @@ use serde_json::Value;
 use crate::Scale;
 use crate::content::Content;
 use crate::generator::{self, Plan};
-use crate::process::{Core, Process};
 use crate::site::{SOON, Serving, Site, number};
 use crate::table::{Table, Target};
 
@@ -17,7 +16,7 @@ const RATE: u64 = 500_000;
 const CHUNK_TIME: Duration = Duration::from_micros(1_048_576);
 
 /// What the server may keep of files, bytes: `server.cache`.
-const CACHE: f64 = 64.0 * 1024.0 * 1024.0;
+const CACHE: f64 = 32.0 * 1024.0 * 1024.0;
 
 /// What a server took to serve them.
 struct Load {
@@ -100,7 +99,7 @@ fn load(site: &Site, server: &Serving, plan: &Plan) -> Load {
     let process = &server.process;
     let empty = process.resident();
     let plan_text = serde_json::to_string(plan).unwrap();
-    let viewers = Process::start(&site.role("generate", &[&plan_text]), Core::Client);
+    let viewers = site.start_client(&site.role("generate", &[&plan_text]));
     viewers.event("connected", SOON * 6);
     viewers.event("opened", SOON * 2);
     let before = process.cpu();

@@ -1,0 +1,96 @@
+//! The memory that files are read into.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+/// Bytes that are read from a file at a time: the usual chunk. Measured: larger blocks are no
+/// faster, because they fall out of the processor's caches between the disk and the network, and
+/// thousands of sessions with titles of their own would keep much more than they send.
+pub(super) const BLOCK: usize = 64 * 1024;
+
+/// Free buffers that are kept for the next blocks.
+const SPARE: usize = 64;
+
+/// Buffers that were used before. A new one would have to be zeroed, and the system would have to
+/// find memory for it: together more work than to read a block into it.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    spare: Mutex<Vec<Box<[u8]>>>,
+}
+
+impl Pool {
+    /// A buffer for a block of `length` bytes, at most [`BLOCK`]. What is in it is of no meaning.
+    pub(super) fn take(self: &Arc<Self>, length: usize) -> Buffer {
+        let memory = self.spare().pop().unwrap_or_else(|| vec![0; BLOCK].into());
+        Buffer { length: length.min(memory.len()), memory, pool: self.clone() }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A buffer on loan: when the last slice of its block is dropped, it goes back.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    memory: Box<[u8]>,
+    length: usize,
+    pool: Arc<Pool>,
+}
+
+impl Buffer {
+    /// What it is to be filled with goes here.
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
+        self.memory.get_mut(..self.length).unwrap_or_default()
+    }
+
+    /// The block, once it is filled.
+    pub(super) fn filled(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self.memory.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut spare = self.pool.spare();
+        if spare.len() < SPARE {
+            spare.push(std::mem::take(&mut self.memory));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_comes_back_when_nobody_has_its_block_any_more() {
+        let pool = Arc::new(Pool::default());
+        let mut buffer = pool.take(5);
+        buffer.bytes().copy_from_slice(b"hello");
+        let block = buffer.filled();
+        let slice = block.slice(1..3);
+        drop(block);
+        assert!(pool.spare().is_empty(), "a slice is in use");
+        assert_eq!(slice, b"el"[..]);
+        drop(slice);
+        assert_eq!(pool.spare().len(), 1);
+        assert_eq!(pool.take(BLOCK + 1).bytes().len(), BLOCK);
+        assert_eq!(pool.spare().len(), 1, "the same one again");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let pool = Arc::new(Pool::default());
+        let buffers: Vec<_> = (0..SPARE + 10).map(|_| pool.take(1)).collect();
+        drop(buffers);
+        assert_eq!(pool.spare().len(), SPARE);
+    }
+}
