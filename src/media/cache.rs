@@ -50,7 +50,12 @@ impl Cache {
         let into_block = offset % BLOCK as u64;
         let key = Key { file: file.identity(), offset: offset - into_block };
         let load = self.load(file, key.offset, ahead);
-        let block = self.blocks.get_or_insert_async(&key, load).await?;
+        // What only one session has open is not kept: its buffers then come back before they have
+        // left the processor's caches.
+        let block = match Arc::strong_count(file) {
+            1 => load.await?,
+            _ => self.blocks.get_or_insert_async(&key, load).await?,
+        };
         let start = usize::try_from(into_block).unwrap_or(usize::MAX).min(block.len());
         Ok(block.slice(start..block.len().min(start.saturating_add(max))))
     }

@@ -63,7 +63,7 @@ impl Driver {
     }
 
     /// Runs the session to its end.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(&mut self) {
         let peer = self.connection.peer();
         let reason = match self.converse().await {
             Ok(reason) => reason.to_string(),

@@ -120,8 +120,8 @@ async fn attend(mut connection: Connection, shared: Arc<Shared>) {
         tokio::select! {
             stream = connection.accept_stream() => match stream {
                 Ok(Some(stream)) => {
-                    let driver = Driver::new(shared.clone(), handle.clone(), stream);
-                    sessions.spawn(driver.run());
+                    let mut driver = Driver::new(shared.clone(), handle.clone(), stream);
+                    sessions.spawn(async move { driver.run().await });
                 }
                 Ok(None) => break,
                 Err(error) => {

@@ -20,8 +20,9 @@ const RECEIVE_BATCH: usize = 32;
 /// How much makes the send buffer full, bytes: the usual chunk still fits in.
 const FULL: u32 = SEND_BUFFER - FIRST_FLIGHT as u32;
 
-/// Headers of chunks are cut from blocks of this size, so that one allocation serves hundreds.
-const PREFIX_BLOCK: usize = 8 * 1024;
+/// Headers of chunks are cut from blocks of this size, bytes: one allocation serves dozens, and
+/// thousands of sessions can have one each.
+const PREFIX_BLOCK: usize = 512;
 
 /// The sending side of a session's stream. PDUs are queued whole and in order, and leave as the
 /// transport takes them; nothing is lost when a future of it is dropped.
@@ -209,10 +210,15 @@ impl Incoming {
     }
 
     async fn receive(&mut self) -> Result<(), Error> {
-        let mut batch = [const { Bytes::new() }; RECEIVE_BATCH];
-        let (count, open) = poll_fn(|cx| self.stream.poll_receive_vectored(&mut batch, cx)).await?;
-        self.pieces.extend(batch.into_iter().take(count).rev());
-        self.ended = !open;
+        let Self { stream, pieces, .. } = self;
+        let open = poll_fn(|cx| {
+            // In here it does not wait as a part of every session.
+            let mut batch = [const { Bytes::new() }; RECEIVE_BATCH];
+            let (count, open) = ready!(stream.poll_receive_vectored(&mut batch, cx))?;
+            pieces.extend(batch.into_iter().take(count).rev());
+            Poll::Ready(Ok::<_, Error>(open))
+        });
+        self.ended = !open.await?;
         Ok(())
     }
 }

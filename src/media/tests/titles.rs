@@ -176,14 +176,18 @@ async fn a_file_that_changes_is_never_read_as_a_mixture() {
     let path = dir.path().join("clip.mp4");
     fs::write(&path, vec![1; 3 << 20]).unwrap();
     let library = library(&path);
+    let alone = library.open(None, 1).await.unwrap();
+    assert_eq!(alone.read(5, 10).await.unwrap(), vec![1; 10]);
     let media = library.open(None, 1).await.unwrap();
-    assert_eq!(media.read(5, 10).await.unwrap(), vec![1; 10]);
+    assert_eq!(media.read(5, 10).await.unwrap(), vec![1; 10], "kept, because there are two");
     assert_eq!(media.read((1 << 20) - 3, 10).await.unwrap().len(), 3, "to the block's end");
     assert!(media.read(3 << 20, 10).await.unwrap().is_empty(), "the end");
 
     fs::write(&path, vec![2; 3 << 20]).unwrap();
     assert_eq!(media.read(5, 10).await.unwrap(), vec![1; 10], "read before the change");
     assert!(matches!(media.read(2 << 20, 10).await, Err(Error::Changed(_))));
+    drop(media);
+    assert!(matches!(alone.read(5, 10).await, Err(Error::Changed(_))), "nothing is kept for one");
     let media = library.open(None, 1).await.unwrap();
     assert_eq!(media.read(5, 10).await.unwrap(), vec![2; 10]);
 

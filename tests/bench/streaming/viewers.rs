@@ -15,9 +15,6 @@ use crate::table::{Table, Target};
 const RATE: u64 = 500_000;
 const CHUNK_TIME: Duration = Duration::from_micros(1_048_576);
 
-/// What the server may keep of files, bytes: `server.cache`.
-const CACHE: f64 = 32.0 * 1024.0 * 1024.0;
-
 /// What a server took to serve them.
 struct Load {
     /// Of a core, while all of them watched.
@@ -62,11 +59,9 @@ pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
         drop(server);
         report(table, &name("one title"), scale, &one, Some(&bare));
         let server = serve(&films);
-        let mut many = load(site, &server, &plan(&server, true));
-        // The cache is bounded and there however few watch.
-        many.each = (many.each - CACHE / scale.viewers as f64).max(0.0);
+        let many = load(site, &server, &plan(&server, true));
         drop(server);
-        report(table, &name("a title each (memory beside the cache)"), scale, &many, Some(&bare));
+        report(table, &name("a title each"), scale, &many, Some(&bare));
     }
     fs::remove_dir_all(films).unwrap();
 }
