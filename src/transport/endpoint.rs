@@ -39,8 +39,8 @@ const STREAMS: u64 = 2;
 pub(super) const SEND_BUFFER: u32 = 1024 * 1024;
 /// The congestion window that a server begins with, bytes. At the usual ten packets a first chunk
 /// of 64 KiB would take three round trips more. BBR also takes its first pace from it: so wide,
-/// that chunk is out within a sixth of a round trip. How much follows is for [`Outgoing::room`].
-const INITIAL_WINDOW: u32 = 192 * 1024;
+/// that chunk is out within a tenth of a round trip. How much follows is for [`Outgoing::room`].
+const INITIAL_WINDOW: u32 = 256 * 1024;
 /// Handshakes under way above which a client must prove its address first (QUIC Retry).
 const UNPROVEN_HANDSHAKES: usize = 512;
 

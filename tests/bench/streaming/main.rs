@@ -65,7 +65,7 @@ impl Scale {
     const QUICK: Self = Self {
         quick: true,
         rounds: 2,
-        bulk: 512 << 20,
+        bulk: 256 << 20,
         viewer_rounds: 1,
         viewers: 500,
         spread: 1,

@@ -92,16 +92,4 @@ impl Session {
         self.pieces.extend(batch.into_iter().take(count).rev());
         Ok(count > 0 || open)
     }
-
-    /// The next frame; `None` if there is none until `end`. Heartbeats go out meanwhile.
-    pub(crate) async fn frame_until(&mut self, end: Instant) -> Result<Option<Frame>, Trouble> {
-        while Instant::now() < end {
-            let wait = end.saturating_duration_since(Instant::now()).min(HEARTBEAT);
-            match tokio::time::timeout(wait, self.frame()).await {
-                Ok(frame) => return frame,
-                Err(_) => self.heartbeat().await?,
-            }
-        }
-        Ok(None)
-    }
 }

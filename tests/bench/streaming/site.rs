@@ -14,12 +14,18 @@ use crate::process::{Core, Process, can_pin};
 /// How long anything that should happen at once may take.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// What makes the allocator of glibc keep what is freed, up to a gigabyte.
+const KEEP_MEMORY: &str = "glibc.malloc.trim_threshold=1073741824:\
+    glibc.malloc.mmap_threshold=33554432:glibc.malloc.top_pad=16777216";
+
 /// A directory in memory, if there is such a thing, with a certificate in it.
 #[derive(Debug)]
 pub(crate) struct Site {
     root: PathBuf,
     /// Whether servers and clients get a core each, or all share all.
     pinned: bool,
+    /// Whether this program's roles keep memory that they free.
+    keeps_memory: bool,
     /// Removes it in the end; children only look at it.
     _owner: Option<tempfile::TempDir>,
 }
@@ -38,7 +44,12 @@ impl Site {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory } else { Path::new(env!("CARGO_TARGET_TMPDIR")) };
         let owner = tempfile::Builder::new().prefix("quicstream-bench").tempdir_in(parent).unwrap();
-        let site = Self { root: owner.path().to_owned(), pinned: can_pin(), _owner: Some(owner) };
+        let site = Self {
+            root: owner.path().to_owned(),
+            pinned: can_pin(),
+            keeps_memory: false,
+            _owner: Some(owner),
+        };
         let names = Certificate::LOCAL_NAMES.map(String::from);
         let certificate = Certificate::self_signed(&names, 1).unwrap();
         certificate.write(&site.cert(), &site.key(), false).unwrap();
@@ -47,12 +58,22 @@ impl Site {
 
     /// The same directory in a child process.
     pub(crate) fn at(root: &str) -> Self {
-        Self { root: root.into(), pinned: false, _owner: None }
+        Self { root: root.into(), pinned: false, keeps_memory: false, _owner: None }
     }
 
     /// The same directory, for processes that run wherever the system puts them.
     pub(crate) fn unpinned(&self) -> Self {
-        Self { root: self.root.clone(), pinned: false, _owner: None }
+        Self { pinned: false, ..self.again() }
+    }
+
+    /// The same directory, for roles of this program that do not give memory back to the system.
+    pub(crate) fn keeping_memory(&self) -> Self {
+        Self { keeps_memory: true, ..self.again() }
+    }
+
+    fn again(&self) -> Self {
+        let Self { root, pinned, keeps_memory, _owner: _ } = self;
+        Self { root: root.clone(), pinned: *pinned, keeps_memory: *keeps_memory, _owner: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -113,6 +134,9 @@ impl Site {
     pub(crate) fn role(&self, role: &str, args: &[&str]) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg(role).arg(&self.root).args(args);
+        if self.keeps_memory {
+            command.env("GLIBC_TUNABLES", KEEP_MEMORY);
+        }
         command
     }
 

@@ -21,6 +21,8 @@ struct Load {
     cpu: f64,
     /// Resident memory for each, bytes.
     each: f64,
+    /// What the host took of both cores meanwhile, of one core.
+    stolen: f64,
     done: Value,
 }
 
@@ -98,11 +100,14 @@ fn load(site: &Site, server: &Serving, plan: &Plan) -> Load {
     viewers.event("connected", SOON * 6);
     viewers.event("opened", SOON * 2);
     let before = process.cpu();
+    let stolen = stolen();
     viewers.event("window", plan.window + SOON);
     let busy = process.cpu() - before;
+    let stolen = self::stolen().saturating_sub(stolen);
     let each = process.resident().saturating_sub(empty) as f64 / plan.viewers as f64;
     let (_, done) = viewers.event("done", SOON * 2);
-    Load { cpu: busy.as_secs_f64() / plan.window.as_secs_f64(), each, done }
+    let of_core = |time: Duration| time.as_secs_f64() / plan.window.as_secs_f64();
+    Load { cpu: of_core(busy), each, stolen: of_core(stolen), done }
 }
 
 fn report(table: &mut Table, name: &str, scale: &Scale, load: &Load, bare: Option<&Load>) {
@@ -119,6 +124,8 @@ fn report(table: &mut Table, name: &str, scale: &Scale, load: &Load, bare: Optio
     table.row(&row, "% of chunks", vec![late], target(Target::AtMost(0.1)));
     let lateness = vec![done("p50"), done("p999"), done("max")];
     table.row(&format!("{name}: lateness (p50, p99.9, max)"), "ms", lateness, Target::None);
+    let stolen = vec![load.stolen * 100.0];
+    table.row(&format!("{name}: taken by the host"), "% of a core", stolen, Target::None);
     let opening = vec![done("opening")];
     table.row(&format!("{name}: slowest OPEN_ACK"), "ms", opening, Target::None);
     table.row(&format!("{name}: CPU"), "% of a core", vec![load.cpu * 100.0], Target::None);
@@ -128,4 +135,11 @@ fn report(table: &mut Table, name: &str, scale: &Scale, load: &Load, bare: Optio
         let ratio = vec![load.cpu / bare.cpu];
         table.row(&format!("{name}: CPU"), "of bare", ratio, Target::AtMost(1.15));
     }
+}
+
+/// The time of all cores that the host of a virtual machine has spent on others so far.
+fn stolen() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.split_whitespace().nth(8).and_then(|ticks| ticks.parse().ok());
+    Duration::from_millis(10) * ticks.unwrap_or(0)
 }
