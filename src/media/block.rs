@@ -9,17 +9,22 @@ use bytes::Bytes;
 /// thousands of sessions with titles of their own would keep much more than they send.
 pub(super) const BLOCK: usize = 64 * 1024;
 
-/// Free buffers that are kept for the next blocks.
-const SPARE: usize = 64;
-
 /// Buffers that were used before. A new one would have to be zeroed, and the system would have to
-/// find memory for it: together more work than to read a block into it.
-#[derive(Debug, Default)]
+/// find memory for it: together more work than to read a block into it. In a virtual machine it is
+/// so much more that thousands of sessions fall behind, and then need even more buffers.
+#[derive(Debug)]
 pub(super) struct Pool {
     spare: Mutex<Vec<Box<[u8]>>>,
+    /// The most buffers to keep for the next blocks.
+    most: usize,
 }
 
 impl Pool {
+    /// A pool that keeps this many buffers at most.
+    pub(super) fn new(most: usize) -> Self {
+        Self { spare: Mutex::default(), most }
+    }
+
     /// A buffer for a block of `length` bytes, at most [`BLOCK`]. What is in it is of no meaning.
     pub(super) fn take(self: &Arc<Self>, length: usize) -> Buffer {
         let memory = self.spare().pop().unwrap_or_else(|| vec![0; BLOCK].into());
@@ -60,7 +65,7 @@ impl AsRef<[u8]> for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let mut spare = self.pool.spare();
-        if spare.len() < SPARE {
+        if spare.len() < self.pool.most {
             spare.push(std::mem::take(&mut self.memory));
         }
     }
@@ -72,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_buffer_comes_back_when_nobody_has_its_block_any_more() {
-        let pool = Arc::new(Pool::default());
+        let pool = Arc::new(Pool::new(1));
         let mut buffer = pool.take(5);
         buffer.bytes().copy_from_slice(b"hello");
         let block = buffer.filled();
@@ -88,9 +93,9 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let pool = Arc::new(Pool::default());
-        let buffers: Vec<_> = (0..SPARE + 10).map(|_| pool.take(1)).collect();
+        let pool = Arc::new(Pool::new(5));
+        let buffers: Vec<_> = (0..10).map(|_| pool.take(1)).collect();
         drop(buffers);
-        assert_eq!(pool.spare().len(), SPARE);
+        assert_eq!(pool.spare().len(), 5);
     }
 }

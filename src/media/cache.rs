@@ -29,10 +29,11 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache that holds about `capacity` bytes, and at least a few blocks.
+    /// A cache that holds about `capacity` bytes, and at least a few blocks; and that keeps as much
+    /// memory for new blocks at most.
     pub fn new(capacity: u64) -> Self {
-        let blocks = usize::try_from(capacity / BLOCK as u64).unwrap_or(usize::MAX);
-        Self { blocks: Blocks::new(blocks.max(FEWEST)), pool: Arc::default() }
+        let blocks = usize::try_from(capacity / BLOCK as u64).unwrap_or(usize::MAX).max(FEWEST);
+        Self { blocks: Blocks::new(blocks), pool: Arc::new(Pool::new(blocks)) }
     }
 
     /// From `offset` to the end of its block, but at most `max` bytes. Where the block is not in

@@ -1,7 +1,7 @@
 //! A viewer that speaks version 2 and does nothing on its own.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quicstream::protocol::{Decoder, Frame, OpenStream, Options, Pdu, Role, Version};

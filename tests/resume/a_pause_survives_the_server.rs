@@ -1,0 +1,190 @@
+//! Pauses are made by a key, so the player is driven as the executable drives it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, mpsc as mpsc_std};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use quicstream::client::{self, Event, Outcome, Sink, Start, Target};
+use quicstream::media::Library;
+use quicstream::protocol::{OpenStream, Version};
+use quicstream::server::{self, Pacing, Sessions};
+use quicstream::session::Offer;
+use quicstream::transport::{Address, Congestion, Identity, Listener, Settings, Trust};
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::common::media;
+use crate::harness::*;
+
+const SIZE: usize = 2_000_000;
+
+fn transport() -> Settings {
+    Settings {
+        mtu: 1500,
+        congestion: Congestion::Bbr,
+        idle_timeout: Duration::from_secs(30),
+        socket_buffer: 1 << 20,
+    }
+}
+
+fn offers() -> server::Settings {
+    let offer = Offer {
+        codecs: vec!["h264".into()],
+        bitrate: 1_000_000,
+        chunk_size: 16_384,
+        keepalive: Duration::from_secs(1),
+        session_timeout: Duration::from_secs(3),
+    };
+    server::Settings { offer, max_connections: 10, max_rate: 0, pacing: Pacing::Client }
+}
+
+fn identity(home: &Path) -> Identity {
+    Identity::load_or_create(&home.join("cert.pem"), &home.join("key.pem")).unwrap()
+}
+
+/// A server in this process, which is gone without a word when its runtime is.
+struct Server {
+    address: SocketAddr,
+    events: mpsc::UnboundedReceiver<server::Event>,
+    alive: oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts one with the certificate and the media that are in `home`.
+    fn start(address: SocketAddr, home: &Path) -> Self {
+        let identity = identity(home);
+        let library = Arc::new(Library::new(Some(&home.join("media.mp4")), 1 << 26).unwrap());
+        let (ready, bound) = mpsc_std::channel();
+        let (alive, killed) = oneshot::channel::<()>();
+        let (report, events) = mpsc::unbounded_channel();
+        let report = move |event| report.send(event).unwrap_or_default();
+        let thread = thread::spawn(move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _guard = runtime.enter();
+            let deadline = Instant::now() + PATIENCE;
+            let listener = loop {
+                match Listener::bind(address, &identity, &transport(), 10) {
+                    Ok(listener) => break listener,
+                    Err(error) => assert!(Instant::now() < deadline, "{error}"),
+                }
+            };
+            ready.send(listener.address()).unwrap();
+            let sessions = Arc::<Sessions>::default();
+            let forever = std::future::pending();
+            let serving = server::serve(listener, library, offers(), sessions, report, forever);
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serving => {}
+                    _ = killed => {}
+                }
+            });
+        });
+        Self { address: bound.recv().unwrap(), events, alive, thread }
+    }
+
+    fn kill(self) {
+        drop(self.alive);
+        self.thread.join().unwrap();
+    }
+
+    /// Waits until a session begins at a byte; then, if it is paused, and at once.
+    async fn session(&mut self, paused: bool) -> u64 {
+        let start = match self.events.recv().await {
+            Some(server::Event::Opened { start, .. }) => start,
+            other => panic!("{other:?}"),
+        };
+        if paused {
+            let next = self.events.recv().await;
+            assert!(matches!(next, Some(server::Event::Paused { .. })), "{next:?}");
+        }
+        start
+    }
+}
+
+fn settings() -> client::Settings {
+    client::Settings {
+        open: OpenStream { codec: "h264".into(), ..OpenStream::default() },
+        script: None,
+        connect_timeout: Duration::from_secs(10),
+        versions: Version::ALL.to_vec(),
+        title: None,
+        start: Start::Byte(0),
+        rate: client::Rate::BitsPerSecond(8_000_000),
+        retry_for: PATIENCE,
+        verify: true,
+    }
+}
+
+/// Waits for an event that `take` wants.
+async fn until<E, T>(events: &mut mpsc::UnboundedReceiver<E>, take: impl Fn(&E) -> Option<T>) -> T {
+    loop {
+        if let Some(taken) = take(&events.recv().await.expect("it goes on")) {
+            return taken;
+        }
+    }
+}
+
+#[tokio::test]
+async fn and_the_play_goes_on_when_the_user_wants() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, bytes) = media(home.path(), SIZE);
+    let mut server = Server::start("127.0.0.1:0".parse().unwrap(), home.path());
+    let address = server.address;
+
+    let whom = client::Server {
+        address: Address { host: "127.0.0.1".into(), port: address.port() },
+        trust: Trust::Pin(identity(home.path()).fingerprint()),
+        name: None,
+        transport: transport(),
+    };
+    let out = home.path().join("out.mp4");
+    let target = Target::File { path: out.clone(), overwrite: false, resume: true };
+    let sink = Sink::open(&target).unwrap();
+    let (steer, commands) = mpsc::unbounded_channel();
+    let (report, mut events) = mpsc::unbounded_channel();
+    let playing = tokio::spawn(async move {
+        let (publish, _) = watch::channel(client::Snapshot::default());
+        let report = |event| report.send(event).unwrap_or_default();
+        client::play(&whom, &settings(), sink, commands, publish, report).await
+    });
+
+    let session = async {
+        assert_eq!(server.session(false).await, 0);
+        until(&mut events, |event| match event {
+            Event::Chunk { total, .. } => (*total > SIZE as u64 / 4).then_some(()),
+            _ => None,
+        })
+        .await;
+        steer.send(client::Command::TogglePause).unwrap();
+        until(&mut server.events, |event| {
+            matches!(event, server::Event::Paused { .. }).then_some(())
+        })
+        .await;
+        for _ in 0..2 {
+            server.kill();
+            server = Server::start(address, home.path());
+            let lost = until(&mut events, |event| match event {
+                Event::Reconnecting { offset, .. } => Some(*offset),
+                _ => None,
+            })
+            .await;
+            assert_eq!(server.session(true).await, lost, "it goes on at the next byte");
+        }
+        assert!(!out.exists());
+        steer.send(client::Command::TogglePause).unwrap();
+        let next = server.events.recv().await;
+        assert!(matches!(next, Some(server::Event::Resumed { .. })), "{next:?}");
+        let outcome = playing.await.unwrap().unwrap();
+        server.kill();
+        outcome
+    };
+    let outcome = timeout(PATIENCE, session).await.expect("it comes to its end");
+    assert_eq!(outcome, Outcome::Complete);
+    assert!(fs::read(&out).unwrap() == bytes);
+    assert_nothing_beside(&out);
+}
