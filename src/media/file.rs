@@ -64,6 +64,8 @@ pub(super) struct File {
     file: fs::File,
     path: PathBuf,
     identity: Identity,
+    /// Its file system has no disk to wait for.
+    in_memory: bool,
     digest: SetOnce<Option<Digest>>,
     digest_wanted: AtomicBool,
 }
@@ -72,6 +74,7 @@ impl File {
     /// `file` as `metadata` describes it; `path` is for messages.
     pub(super) fn new(file: fs::File, metadata: &Metadata, path: PathBuf) -> Self {
         Self {
+            in_memory: is_in_memory(&file),
             file,
             path,
             identity: metadata.into(),
@@ -100,29 +103,15 @@ impl File {
     }
 
     /// The same without blocking, if the system has all of it in memory; `false` if not.
-    #[cfg(target_os = "linux")]
     pub(super) fn read_from_memory(&self, offset: u64, buffer: &mut [u8]) -> Result<bool, Error> {
-        let wanted = buffer.len();
-        let mut slices = [io::IoSliceMut::new(buffer)];
-        match rustix::io::preadv2(&self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
-            Ok(read) if read == wanted => self.still_the_same().map(|()| true),
-            // Such a file system has no disk to wait for, and cannot tell so.
-            Err(Errno::OPNOTSUPP) if self.is_in_memory() => {
-                self.read(offset, buffer).map(|()| true)
-            }
-            // Less of it, or a file system that cannot tell: the other way finds out.
-            _ => Ok(false),
+        if self.in_memory {
+            return self.read(offset, buffer).map(|()| true);
         }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub(super) fn read_from_memory(&self, _: u64, _: &mut [u8]) -> Result<bool, Error> {
-        Ok(false)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn is_in_memory(&self) -> bool {
-        rustix::fs::fstatfs(&self.file).is_ok_and(|system| system.f_type == TMPFS)
+        match read_at_once(&self.file, offset, buffer) {
+            true => self.still_the_same().map(|()| true),
+            // Whatever the cause: the other way finds out.
+            false => Ok(false),
+        }
     }
 
     /// Asks the system to have `length` bytes from `offset` on in memory soon.
@@ -168,6 +157,29 @@ impl File {
     pub(super) async fn digested(&self) -> Option<Digest> {
         *self.digest.wait().await
     }
+}
+
+#[cfg(target_os = "linux")]
+fn is_in_memory(file: &fs::File) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == TMPFS)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_in_memory(_: &fs::File) -> bool {
+    false
+}
+
+/// Fills `buffer` if that does not mean to wait for a disk; whether it did. A tmpfs cannot tell.
+#[cfg(target_os = "linux")]
+fn read_at_once(file: &fs::File, offset: u64, buffer: &mut [u8]) -> bool {
+    let wanted = buffer.len();
+    let mut slices = [io::IoSliceMut::new(buffer)];
+    rustix::io::preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT) == Ok(wanted)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_at_once(_: &fs::File, _: u64, _: &mut [u8]) -> bool {
+    false
 }
 
 /// The error for a title that cannot be opened. What is wrong with it is the operator's to know:

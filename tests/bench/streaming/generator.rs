@@ -55,8 +55,6 @@ pub(crate) fn title(index: usize) -> String {
 /// What all viewers write to.
 struct Record {
     lateness: Histogram<u64>,
-    /// From OPEN_STREAM to OPEN_ACK, the longest.
-    opening: Duration,
     late: u64,
     complete: usize,
     troubles: Vec<String>,
@@ -82,7 +80,6 @@ pub(crate) async fn run(site: &Site, plan: Plan) {
         plan,
         record: Mutex::new(Record {
             lateness: Histogram::new_with_max(MOST_LATE, 3).unwrap(),
-            opening: Duration::ZERO,
             late: 0,
             complete: 0,
             troubles: Vec::new(),
@@ -103,7 +100,6 @@ pub(crate) async fn run(site: &Site, plan: Plan) {
     }
     let record = shared.record.lock().unwrap();
     let lateness = &record.lateness;
-    let milliseconds = |quantile| lateness.value_at_quantile(quantile) as f64 / 1000.0;
     say(&json!({
         "event": "done",
         "complete": record.complete,
@@ -111,10 +107,7 @@ pub(crate) async fn run(site: &Site, plan: Plan) {
         "first_trouble": record.troubles.first(),
         "chunks": lateness.len(),
         "late": record.late,
-        "p50": milliseconds(0.5),
-        "p999": milliseconds(0.999),
-        "max": lateness.max() as f64 / 1000.0,
-        "opening": record.opening.as_secs_f64() * 1000.0,
+        "p999": lateness.value_at_quantile(0.999) as f64 / 1000.0,
     }));
 }
 
@@ -152,16 +145,12 @@ async fn open(
     index: usize,
     connection: Connection,
 ) -> Result<(Session, Instant), Trouble> {
-    let asked = Instant::now();
     let title = shared.plan.many_titles.then(|| title(index));
     let mut session = Session::open(connection, title, shared.plan.rate).await?;
     if shared.plan.paused {
         session.send(&Pdu::Pause).await?;
     }
-    let began = Instant::now();
-    let mut record = shared.record.lock().unwrap();
-    record.opening = record.opening.max(began - asked);
-    Ok((session, began))
+    Ok((session, Instant::now()))
 }
 
 async fn watch(

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use site::Site;
+use site::{Machine, Site};
 use table::Table;
 
 /// How large and how often.
@@ -79,7 +79,7 @@ impl Scale {
         quick: false,
         rounds: 3,
         bulk: 4 << 30,
-        viewer_rounds: 1,
+        viewer_rounds: 3,
         viewers: 6000,
         spread: 4,
         watch: Duration::from_secs(60),
@@ -117,7 +117,7 @@ fn main() {
     let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let site = Site::new();
     let mut table = Table::default();
-    let machine = site::machine();
+    let machine = Machine::new();
     for (name, run) in GROUPS {
         if wanted.is_empty() || wanted.contains(&name) {
             eprintln!("{name} ...");
@@ -127,7 +127,7 @@ fn main() {
     if args.contains(&"--peers") {
         peers::run(&site, &scale, &mut table);
     }
-    println!("\n{machine}\n\n{table}");
+    println!("\n{}\n\n{table}", machine.description());
 }
 
 /// Does what a child process of the bench is there for; `false` if there is no such role.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quicstream::transport::Certificate;
 use serde_json::Value;
@@ -159,22 +159,55 @@ impl Site {
     }
 }
 
-/// What the figures were measured on.
-pub(crate) fn machine() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let info = read("/proc/cpuinfo");
-    let model = info.lines().find(|line| line.starts_with("model name"));
-    let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown CPU");
-    let pinned = match can_pin() {
-        true => "servers pinned to core 0 and clients to core 1 where nothing else is said",
-        false => "nothing is pinned: there is no taskset, or one core only",
-    };
-    format!(
-        "{cores} cores, {model}, Linux {}; load {} at the start; {pinned}",
-        read("/proc/sys/kernel/osrelease").trim(),
-        read("/proc/loadavg").split(' ').next().unwrap_or("unknown"),
-    )
+/// What the figures are measured on, and what else the machine had to do meanwhile.
+pub(crate) struct Machine {
+    cores: usize,
+    load: String,
+    began: Instant,
+    stolen: Duration,
+}
+
+impl Machine {
+    /// To be made before the first measurement.
+    pub(crate) fn new() -> Self {
+        Self {
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            load: read("/proc/loadavg").split(' ').next().unwrap_or("unknown").to_owned(),
+            began: Instant::now(),
+            stolen: stolen(),
+        }
+    }
+
+    /// To be asked for after the last measurement.
+    pub(crate) fn description(&self) -> String {
+        let info = read("/proc/cpuinfo");
+        let model = info.lines().find(|line| line.starts_with("model name"));
+        let model = model.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown CPU");
+        let pinned = match can_pin() {
+            true => "servers pinned to core 0 and clients to core 1 where nothing else is said",
+            false => "nothing is pinned: there is no taskset, or one core only",
+        };
+        let stolen = stolen().saturating_sub(self.stolen).as_secs_f64();
+        format!(
+            "{} cores, {model}, Linux {}; load {} at the start, {:.1} % of the cores taken by the \
+             host; {pinned}",
+            self.cores,
+            read("/proc/sys/kernel/osrelease").trim(),
+            self.load,
+            stolen * 100.0 / self.began.elapsed().as_secs_f64() / self.cores.max(1) as f64,
+        )
+    }
+}
+
+/// The time of all cores that the host of a virtual machine has spent on others so far.
+fn stolen() -> Duration {
+    let stat = read("/proc/stat");
+    let ticks = stat.split_whitespace().nth(8).and_then(|ticks| ticks.parse().ok());
+    Duration::from_millis(10) * ticks.unwrap_or(0)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
 }
 
 /// A number of an event.

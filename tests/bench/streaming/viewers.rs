@@ -24,8 +24,6 @@ struct Load {
     cpu: f64,
     /// Resident memory for each, bytes.
     each: f64,
-    /// What the host took of both cores meanwhile, of one core.
-    stolen: f64,
     done: Value,
 }
 
@@ -53,21 +51,20 @@ pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
         window,
     };
     let serve = |media: &Path| site.serve(media, 1500, &[]);
-    for round in 1..=scale.viewer_rounds {
-        let name = |who| format!("{who}, {} viewers, round {round}", scale.viewers);
+    let (mut bare, mut one, mut many) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..scale.viewer_rounds {
         let server = site.serve_bare("bare-paced", &["1500", "film.mp4", &RATE.to_string()]);
-        let bare = load(site, &server, &plan(&server, false));
+        bare.push(load(site, &server, &plan(&server, false)));
         drop(server);
-        report(table, &name("bare loop"), scale, &bare, None, 0.0);
         let server = serve(&film);
-        let one = load(site, &server, &plan(&server, false));
+        one.push(load(site, &server, &plan(&server, false)));
         drop(server);
-        report(table, &name("one title"), scale, &one, Some(&bare), 0.0);
         let server = serve(&films);
-        let many = load(site, &server, &plan(&server, true));
-        drop(server);
-        report(table, &name("a title each"), scale, &many, Some(&bare), CACHE);
+        many.push(load(site, &server, &plan(&server, true)));
     }
+    report(table, "bare loop", scale, &bare, None);
+    report(table, "one title", scale, &one, Some((&bare, 0.0)));
+    report(table, "a title each", scale, &many, Some((&bare, CACHE)));
     fs::remove_dir_all(films).unwrap();
 }
 
@@ -103,54 +100,50 @@ fn load(site: &Site, server: &Serving, plan: &Plan) -> Load {
     viewers.event("connected", SOON * 6);
     viewers.event("opened", SOON * 2);
     let before = process.cpu();
-    let stolen = stolen();
     viewers.event("window", plan.window + SOON);
     let busy = process.cpu() - before;
-    let stolen = self::stolen().saturating_sub(stolen);
     let each = process.resident().saturating_sub(empty) as f64 / plan.viewers as f64;
     let (_, done) = viewers.event("done", SOON * 2);
-    let of_core = |time: Duration| time.as_secs_f64() / plan.window.as_secs_f64();
-    Load { cpu: of_core(busy), each, stolen: of_core(stolen), done }
+    Load { cpu: busy.as_secs_f64() / plan.window.as_secs_f64(), each, done }
 }
 
+/// Reports the loads of all rounds; those of quicstream beside the ones of the bare loop in the
+/// same rounds, and with so many bytes that the server may keep beside its sessions.
 fn report(
     table: &mut Table,
-    name: &str,
+    who: &str,
     scale: &Scale,
-    load: &Load,
-    bare: Option<&Load>,
-    cache: f64,
+    loads: &[Load],
+    beside: Option<(&[Load], f64)>,
 ) {
-    let done = |field| number(&load.done, field);
-    let target = |target| if bare.is_some() { target } else { Target::None };
-    let complete = done("complete") / scale.viewers as f64;
-    let row = format!("{name}: complete, every byte right");
-    table.row(&row, "of all", vec![complete], target(Target::AtLeast(1.0)));
-    if let Some(trouble) = load.done["first_trouble"].as_str() {
-        table.note(&format!("{name}: {} in trouble, such as: {trouble}", done("troubles")));
+    let name = format!("{} viewers, {who}", scale.viewers);
+    for load in loads {
+        if let Some(trouble) = load.done["first_trouble"].as_str() {
+            let troubles = number(&load.done, "troubles");
+            table.note(&format!("{name}: {troubles} in trouble, such as: {trouble}"));
+        }
     }
-    let late = done("late") / done("chunks") * 100.0;
-    let row = format!("{name}: more than 100 ms late");
-    table.row(&row, "% of chunks", vec![late], target(Target::AtMost(0.1)));
-    let lateness = vec![done("p50"), done("p999"), done("max")];
-    table.row(&format!("{name}: lateness (p50, p99.9, max)"), "ms", lateness, Target::None);
-    let stolen = vec![load.stolen * 100.0];
-    table.row(&format!("{name}: taken by the host"), "% of a core", stolen, Target::None);
-    let opening = vec![done("opening")];
-    table.row(&format!("{name}: slowest OPEN_ACK"), "ms", opening, Target::None);
-    table.row(&format!("{name}: CPU"), "% of a core", vec![load.cpu * 100.0], Target::None);
-    let each = vec![load.each / 1e3];
-    let most = 40.0 + cache / scale.viewers as f64 / 1e3;
-    table.row(&format!("{name}: memory"), "KB each", each, target(Target::AtMost(most.round())));
-    if let Some(bare) = bare {
-        let ratio = vec![load.cpu / bare.cpu];
-        table.row(&format!("{name}: CPU"), "of bare", ratio, Target::AtMost(1.15));
-    }
-}
+    let column = |value: &dyn Fn(&Load) -> f64| loads.iter().map(value).collect::<Vec<_>>();
+    let done = |field: &'static str| move |load: &Load| number(&load.done, field);
+    let target = |target| if beside.is_some() { target } else { Target::None };
 
-/// The time of all cores that the host of a virtual machine has spent on others so far.
-fn stolen() -> Duration {
-    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let ticks = stat.split_whitespace().nth(8).and_then(|ticks| ticks.parse().ok());
-    Duration::from_millis(10) * ticks.unwrap_or(0)
+    let complete = column(&|load| done("complete")(load) / scale.viewers as f64);
+    let row = format!("{name}: complete, every byte right");
+    table.row(&row, "of all", complete, target(Target::AtLeast(1.0)));
+    let late = column(&|load| done("late")(load) / done("chunks")(load) * 100.0);
+    let row = format!("{name}: more than 100 ms late");
+    table.row(&row, "% of chunks", late, target(Target::AtMost(0.1)));
+    let row = format!("{name}: lateness of 999 in 1000, at most");
+    table.row(&row, "ms", column(&done("p999")), Target::None);
+    let each = column(&|load| load.each / 1e3);
+    let cache = beside.map_or(0.0, |(_, cache)| cache);
+    let most = 40.0 + cache / scale.viewers as f64 / 1e3;
+    let row = format!("{name}: memory");
+    table.row(&row, "KB each", each, target(Target::AtMost(most.round())));
+    let row = format!("{name}: CPU");
+    table.row(&row, "% of a core", column(&|load| load.cpu * 100.0), Target::None);
+    if let Some((bare, _)) = beside {
+        let ratios = loads.iter().zip(bare).map(|(load, bare)| load.cpu / bare.cpu).collect();
+        table.row(&row, "of bare", ratios, Target::AtMost(1.15));
+    }
 }
