@@ -1,7 +1,7 @@
 //! How quicstream compares to what lies beneath it: the real binary against bare s2n-quic, in turn.
 //!
 //! ```text
-//! cargo bench --bench streaming                     everything, about 20 minutes
+//! cargo bench --bench streaming                     everything, about a quarter of an hour
 //! cargo bench --bench streaming -- --quick          smaller, within 60 s
 //! cargo bench --bench streaming -- bulk pause       only these groups
 //! cargo bench --bench streaming -- --peers          and a quinn copy, and nginx to curl
@@ -77,7 +77,7 @@ impl Scale {
     };
     const FULL: Self = Self {
         quick: false,
-        rounds: 3,
+        rounds: 5,
         bulk: 4 << 30,
         viewer_rounds: 3,
         viewers: 6000,
