@@ -39,9 +39,9 @@ fn of_client(error: &client::Error) -> u8 {
     match error {
         client::Error::Transport(error) => of_transport(error),
         client::Error::Session(end) => of_end(end),
-        client::Error::Discontinuity(_) | client::Error::Sink(client::SinkError::Digest) => {
-            INCOMPLETE
-        }
+        client::Error::Discontinuity(_)
+        | client::Error::Sink(client::SinkError::Digest)
+        | client::Error::EndlessCatalogue => INCOMPLETE,
         client::Error::Sink(_) | client::Error::NeedsVersion2(_) => FAILURE,
         client::Error::TitleNeeded(_) => USAGE,
         client::Error::NoAnswer(_) => UNREACHABLE,

@@ -272,6 +272,20 @@ fn a_long_list_comes_whole_and_sorted_by_nobody_else() {
 }
 
 #[test]
+fn a_list_that_does_not_end_is_no_list() {
+    for (scenario, trouble) in [
+        ("list-endless", "does not end: gave up after 1000000"),
+        ("list-crowded", "too many entries"),
+    ] {
+        let Some(server) = TheirServer::start("v2_server.py", scenario, &[]) else { return };
+        let output = server.list(&[]);
+        assert_exit(&output, 6);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(trouble), "{scenario}: {said}");
+    }
+}
+
+#[test]
 fn no_common_version_is_an_error_of_its_own() {
     let Some(server) = TheirServer::start("v1_server.py", "normal", &[]) else { return };
     let output = server.play(&["--protocol", "2"]);

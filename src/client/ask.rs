@@ -10,9 +10,9 @@ use crate::protocol::{CloseReason, Frame, OpenStream, Options, Pdu};
 use crate::session::client::End;
 use crate::transport::{Connection, Incoming, Outgoing, ReceiveError};
 
-/// How many titles a catalogue may have: a server that never comes to an end must not make us
-/// keep them.
-const MAX_TITLES: usize = 1_000_000;
+/// How many entries a catalogue may have: a server that never comes to an end must not make us
+/// wait for it, or keep them.
+pub(super) const MAX_TITLES: usize = 1_000_000;
 
 /// The catalogue.
 pub(super) async fn titles(
@@ -23,9 +23,12 @@ pub(super) async fn titles(
     outgoing.queue(&Pdu::List(Options::default()));
     outgoing.finish();
     let mut titles = Vec::new();
-    while titles.len() < MAX_TITLES {
+    let mut seen = 0;
+    while seen < MAX_TITLES {
         match answer(&mut outgoing, &mut incoming, patience, "LIST").await? {
             (_, Pdu::ListReply { entries, more }) => {
+                // A reply without any must not be repeated for ever, either.
+                seen += entries.len().max(1);
                 titles.extend(entries.into_iter().filter_map(title));
                 if !more {
                     return Ok(titles);
@@ -34,7 +37,7 @@ pub(super) async fn titles(
             _ => return Err(Error::NoAnswer("LIST")),
         }
     }
-    Ok(titles)
+    Err(Error::EndlessCatalogue)
 }
 
 /// Bytes of the whole media: opens a session and closes it again.

@@ -138,6 +138,9 @@ pub enum Error {
     /// The server broke off its answer, or gave none.
     #[error("the server did not answer {0}")]
     NoAnswer(&'static str),
+    /// The server sends more titles than anybody has.
+    #[error("the server's list of titles does not end: gave up after {} entries", ask::MAX_TITLES)]
+    EndlessCatalogue,
     /// As the cause says; what came before it is kept in a file of its own.
     #[error("{cause}; what came so far is in {}{}", part.display(), way_out(cause))]
     Partial {

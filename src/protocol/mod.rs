@@ -16,7 +16,7 @@ pub use error::Error;
 pub use header::{HEADER_LEN, Header, Kind, Version};
 pub use options::{Digest, MAX_TITLE, Options};
 pub use payload::Payload;
-pub use pdu::{CHUNK_PREFIX_LEN, Chunk, OpenAck, OpenStream, Pdu};
+pub use pdu::{CHUNK_PREFIX_LEN, Chunk, MAX_ENTRIES, OpenAck, OpenStream, Pdu};
 
 /// The largest payload of a chunk, in bytes: the most that `server.chunk_size` may be.
 pub const MAX_CHUNK_SIZE: u32 = 1024 * 1024;

@@ -10,6 +10,10 @@ use super::{CloseReason, Error, HEADER_LEN, Header, Kind, Options, Payload, Vers
 /// Bytes of a STREAM_CHUNK body before the payload: seq and payload_length.
 pub const CHUNK_PREFIX_LEN: usize = 8;
 
+/// The most entries of a LIST_REPLY: with more, they would be so short that what they are decoded
+/// into takes many times the room.
+pub const MAX_ENTRIES: u32 = 65_536;
+
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OpenStream {
@@ -260,6 +264,9 @@ impl Pdu {
             Kind::List => Self::List(take_options(&mut body)?),
             Kind::ListReply => {
                 let count = body.try_get_u32().map_err(short)?;
+                if count > MAX_ENTRIES {
+                    return Err(malformed("it has too many entries"));
+                }
                 let entry = |body: &mut Payload| {
                     let length = usize::from(body.try_get_u16().map_err(short)?);
                     if length > body.len() {

@@ -5,6 +5,7 @@ import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import wire
@@ -210,6 +211,18 @@ class ListBad(V2Session):
             super().handle(body)
 
 
+class ListEndless(V2Session):
+    """Without a title in it. The client has to be the one that ends it."""
+
+    def list_replies(self) -> Iterator[ListReply]:
+        return repeat(ListReply((Options(),) * 60_000, more=True), 20)
+
+
+class ListCrowded(V2Session):
+    def list_replies(self) -> Iterator[ListReply]:
+        yield ListReply((Options(),) * 65_537)
+
+
 class SingleBytes(V2Session):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -242,6 +255,8 @@ SCENARIOS: dict[str, type[V2Session]] = {
     "wrong-session": WrongSession,
     "list-many": ListMany,
     "list-bad": ListBad,
+    "list-endless": ListEndless,
+    "list-crowded": ListCrowded,
     "single-bytes": SingleBytes,
 }
 
