@@ -91,7 +91,8 @@ fn compare(
         Target::None,
     );
     let kinds = [
-        ("bare at its best: one block from memory, malloc told to keep its own", Target::None),
+        // One block of memory over and over, and an allocator that gives nothing back.
+        ("bare at its best", Target::None),
         ("`play`, no sink", Target::AtLeast(0.95)),
         ("bare, into a file, without a digest", Target::None),
         ("`play`, into a file, digest checked", Target::AtLeast(0.75)),
