@@ -202,14 +202,7 @@ macro_rules! found_out {
         fn $name() {
             let args = ["--keepalive", "1", "--timeout", "5"];
             let Some(server) = TheirServer::start("v1_server.py", $scenario, &args) else { return };
-            let output = server.play(&["--connect-timeout", "2"]);
-            assert_exit(&output, $code);
-            assert_eq!(server.received(), None, "a partial file was published");
-            let events = events(&output);
-            let error = events.last().unwrap();
-            assert_eq!((&error["event"], &error["exit"]), (&"error".into(), &$code.into()));
-            let message = error["message"].as_str().unwrap();
-            assert!(message.contains($says), "{message}");
+            server.assert_found_out($code, $says);
         }
     )*};
 }

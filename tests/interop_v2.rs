@@ -227,12 +227,7 @@ macro_rules! found_out {
         #[test]
         fn $name() {
             let Some(server) = TheirServer::start("v2_server.py", $scenario, &[]) else { return };
-            let output = server.play(&["--connect-timeout", "2"]);
-            assert_exit(&output, $code);
-            assert_eq!(server.received(), None, "it was published");
-            let events = events(&output);
-            let message = events.last().unwrap()["message"].as_str().unwrap();
-            assert!(message.contains($says), "{message}");
+            server.assert_found_out($code, $says);
         }
     )*};
 }

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use super::{assert_exit, media, next_event, quicstream};
+use super::{assert_exit, events, media, next_event, quicstream};
 
 /// The one version these peers were written for.
 const AIOQUIC: &str = "aioquic==1.7.2";
@@ -102,6 +102,18 @@ impl TheirServer {
             .args(args)
             .output()
             .unwrap()
+    }
+
+    /// `play` from it ends with this exit code and an error that says this, and publishes nothing.
+    pub(crate) fn assert_found_out(&self, code: i32, says: &str) {
+        let output = self.play(&["--connect-timeout", "2"]);
+        assert_exit(&output, code);
+        assert_eq!(self.received(), None, "it was published");
+        let events = events(&output);
+        let error = events.last().unwrap();
+        assert_eq!((&error["event"], &error["exit"]), (&"error".into(), &code.into()));
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(says), "{message}");
     }
 
     pub(crate) fn received(&self) -> Option<Vec<u8>> {
