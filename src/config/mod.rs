@@ -37,7 +37,7 @@ pub struct ServeConfig {
     pub credentials: Credentials,
     /// How to serve.
     pub server: server::Settings,
-    /// The most media to keep in memory of titles that several sessions have open, bytes.
+    /// The most media to keep in memory of titles that are open more than once, bytes.
     pub cache: u64,
     /// How packets leave and arrive.
     pub transport: transport::Settings,

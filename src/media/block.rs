@@ -25,10 +25,12 @@ impl Pool {
         Self { spare: Mutex::default(), most }
     }
 
-    /// A buffer for a block of `length` bytes, at most [`BLOCK`]. What is in it is of no meaning.
+    /// A buffer of `length` bytes; what is in it is of no meaning. Only those for whole blocks are
+    /// used again.
     pub(super) fn take(self: &Arc<Self>, length: usize) -> Buffer {
-        let memory = self.spare().pop().unwrap_or_else(|| vec![0; BLOCK].into());
-        Buffer { length: length.min(memory.len()), memory, pool: self.clone() }
+        let used = if length == BLOCK { self.spare().pop() } else { None };
+        let memory = used.unwrap_or_else(|| vec![0; length].into());
+        Buffer { memory, pool: self.clone() }
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
@@ -40,14 +42,13 @@ impl Pool {
 #[derive(Debug)]
 pub(super) struct Buffer {
     memory: Box<[u8]>,
-    length: usize,
     pool: Arc<Pool>,
 }
 
 impl Buffer {
     /// What it is to be filled with goes here.
     pub(super) fn bytes(&mut self) -> &mut [u8] {
-        self.memory.get_mut(..self.length).unwrap_or_default()
+        &mut self.memory
     }
 
     /// The block, once it is filled.
@@ -58,14 +59,14 @@ impl Buffer {
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        self.memory.get(..self.length).unwrap_or_default()
+        &self.memory
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         let mut spare = self.pool.spare();
-        if spare.len() < self.pool.most {
+        if self.memory.len() == BLOCK && spare.len() < self.pool.most {
             spare.push(std::mem::take(&mut self.memory));
         }
     }
@@ -78,8 +79,8 @@ mod tests {
     #[test]
     fn a_buffer_comes_back_when_nobody_has_its_block_any_more() {
         let pool = Arc::new(Pool::new(1));
-        let mut buffer = pool.take(5);
-        buffer.bytes().copy_from_slice(b"hello");
+        let mut buffer = pool.take(BLOCK);
+        buffer.bytes()[..5].copy_from_slice(b"hello");
         let block = buffer.filled();
         let slice = block.slice(1..3);
         drop(block);
@@ -87,14 +88,16 @@ mod tests {
         assert_eq!(slice, b"el"[..]);
         drop(slice);
         assert_eq!(pool.spare().len(), 1);
-        assert_eq!(pool.take(BLOCK + 1).bytes().len(), BLOCK);
-        assert_eq!(pool.spare().len(), 1, "the same one again");
+        assert_eq!(pool.take(3).bytes().len(), 3);
+        assert_eq!(pool.spare().len(), 1, "a short one neither takes it nor comes back");
+        assert_eq!(pool.take(BLOCK).bytes().get(..5), Some(&b"hello"[..]), "the same one again");
+        assert_eq!(pool.spare().len(), 1);
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
         let pool = Arc::new(Pool::new(5));
-        let buffers: Vec<_> = (0..10).map(|_| pool.take(1)).collect();
+        let buffers: Vec<_> = (0..10).map(|_| pool.take(BLOCK)).collect();
         drop(buffers);
         assert_eq!(pool.spare().len(), 5);
     }

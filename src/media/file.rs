@@ -64,7 +64,7 @@ pub(super) struct File {
     file: fs::File,
     path: PathBuf,
     identity: Identity,
-    /// Its file system has no disk to wait for.
+    /// Its file system has no disk to wait for, unless it is swapped out, which it cannot tell.
     in_memory: bool,
     digest: SetOnce<Option<Digest>>,
     digest_wanted: AtomicBool,

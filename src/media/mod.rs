@@ -18,8 +18,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::{JoinError, JoinHandle};
 
+use block::BLOCK;
 pub use cache::Cache;
+use cache::Piece;
 use file::File;
 pub use generate::generate;
 pub use library::Library;
@@ -122,24 +125,34 @@ impl Source {
 }
 
 /// Opened media: its bytes do not change, or reading it fails.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Media {
     found: Found,
     cache: Arc<Cache>,
     /// How far ahead of a session the system reads its file, bytes.
     ahead: u64,
+    reading: Option<Reading>,
+}
+
+/// A read that waits for a disk, from this byte on and of so many at most. It is not given up when
+/// whoever asked stops waiting and asks again: a client could have a slow disk asked for the same
+/// with every PDU.
+#[derive(Debug)]
+struct Reading {
+    asked: (u64, usize),
+    read: JoinHandle<Result<Bytes, Error>>,
 }
 
 impl Media {
     fn new(found: Found, cache: Arc<Cache>) -> Self {
-        Self { found, cache, ahead: MOST_AHEAD }
+        Self { found, cache, ahead: MOST_AHEAD, reading: None }
     }
 
     /// The same, for a session at this rate in bit/s, where 0 is as fast as it goes.
     pub fn at_rate(self, rate: u64) -> Self {
         let ahead = match rate {
             0 => MOST_AHEAD,
-            rate => (rate / 8).min(MOST_AHEAD),
+            rate => (rate / 8).clamp(BLOCK as u64, MOST_AHEAD),
         };
         Self { ahead, ..self }
     }
@@ -196,25 +209,45 @@ impl Media {
         }
     }
 
-    /// At least one byte and at most `max` from `offset` on, without a copy; fewer than `max`
-    /// where a block of the cache or the media ends. Empty only at the end of the media.
+    /// At least one byte and at most `max` from `offset` on, fewer than `max` where a block of the
+    /// cache or the media ends. Empty only at the end of the media. When the future is dropped, the
+    /// same question goes on where it was.
     ///
     /// # Errors
     /// The file cannot be read, or is not what it was.
-    pub async fn read(&self, offset: u64, max: usize) -> Result<Bytes, Error> {
-        match &self.found.source {
+    pub async fn read(&mut self, offset: u64, max: usize) -> Result<Bytes, Error> {
+        let file = match &self.found.source {
             Source::Memory(bytes, _) => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-                Ok(bytes.slice(start..bytes.len().min(start.saturating_add(max))))
+                return Ok(bytes.slice(start..bytes.len().min(start.saturating_add(max))));
             }
-            Source::File(file) => self.cache.read(file, offset, max, self.ahead).await,
-        }
+            Source::File(file) => file,
+        };
+        let asked = (offset, max);
+        let reading = match self.reading.take().filter(|reading| reading.asked == asked) {
+            Some(reading) => reading,
+            None => {
+                let Some(piece) = Piece::new(file, offset, max) else { return Ok(Bytes::new()) };
+                if let Some(bytes) = self.cache.read_at_once(file, &piece)? {
+                    return Ok(bytes);
+                }
+                let read = self.cache.clone().read(file.clone(), piece, self.ahead);
+                Reading { asked, read: tokio::spawn(read) }
+            }
+        };
+        let reading = self.reading.insert(reading);
+        let read = (&mut reading.read).await;
+        self.reading = None;
+        finished(read)
     }
 }
 
-/// Runs `work` on the blocking pool, where it may wait for a disk. A panic goes on in the caller.
+/// Runs `work` on the blocking pool, where it may wait for a disk.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    finished(tokio::task::spawn_blocking(work).await)
+}
+
+/// What a task came to. A panic goes on in whoever waits for it.
+fn finished<T>(task: Result<T, JoinError>) -> T {
+    task.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

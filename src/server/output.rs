@@ -202,8 +202,8 @@ impl Session {
     /// Waits until the next chunk is due and reads its payload; `None` at the end of the media.
     /// What has been read stays when the future is dropped.
     async fn next_chunk(&mut self, began: Instant) -> Result<Option<u32>, media::Error> {
-        let Grant { ack, media, start, .. } = &self.grant;
-        let offset = start + self.sent;
+        let Grant { ack, media, start, .. } = &mut self.grant;
+        let offset = *start + self.sent;
         let length = media.len().saturating_sub(offset).min(ack.max_chunk_size.into());
         if length == 0 {
             return Ok(None);

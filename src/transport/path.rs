@@ -70,7 +70,8 @@ impl Subscriber for Observer {
         let nanos = u64::try_from(event.smoothed_rtt.as_nanos()).unwrap_or(u64::MAX);
         path.rtt_nanos.store(nanos, Ordering::Relaxed);
         path.congestion_window.store(event.congestion_window.into(), Ordering::Relaxed);
-        path.acknowledged.notify_one();
+        // Each session of the connection has to look whether it has room.
+        path.acknowledged.notify_waiters();
     }
 
     fn on_packet_lost(

@@ -189,7 +189,7 @@ async fn links_that_stay_inside_are_titles() {
     let place = Place::new();
     let library = library(&place.root());
     for title in ["sub/deep/ok.mp4", "in.mp4", "inside/deep/ok.mp4"] {
-        assert_eq!(bytes_of(&open(&library, title).await.unwrap()).await, b"ok", "{title}");
+        assert_eq!(bytes_of(&mut open(&library, title).await.unwrap()).await, b"ok", "{title}");
     }
 }
 

@@ -30,7 +30,7 @@ async fn open(library: &Arc<Library>, title: &str) -> Result<Media, Error> {
     Ok(media)
 }
 
-async fn bytes_of(media: &Media) -> Vec<u8> {
+async fn bytes_of(media: &mut Media) -> Vec<u8> {
     let mut bytes = Vec::new();
     while (bytes.len() as u64) < media.len() {
         bytes.extend(media.read(bytes.len() as u64, usize::MAX).await.unwrap());

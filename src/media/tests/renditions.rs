@@ -25,9 +25,9 @@ async fn the_limit_chooses_the_file() {
     make(&dir.path().join("films/one.renditions"));
     let library = library(dir.path());
     for (limit, file) in LIMITS {
-        let media = library.open(Some("films/one.renditions"), limit).await.unwrap();
+        let mut media = library.open(Some("films/one.renditions"), limit).await.unwrap();
         assert_eq!(media.title(), "films/one.renditions");
-        assert_eq!(bytes_of(&media).await, file.as_bytes(), "{limit}");
+        assert_eq!(bytes_of(&mut media).await, file.as_bytes(), "{limit}");
         let (bitrate, extension) = file.split_once('.').unwrap();
         assert_eq!(media.bitrate().unwrap().to_string(), bitrate);
         assert_eq!(media.media_type(), format!("video/{extension}"));
@@ -81,13 +81,13 @@ async fn the_directory_itself_can_be_served() {
     let library = library(&path);
     assert_eq!(library.only_title().as_deref(), Some("one.renditions"));
     for (limit, file) in LIMITS {
-        for media in [
+        for mut media in [
             library.open(Some("one.renditions"), limit).await.unwrap(),
             library.open(None, limit).await.unwrap(),
             library.open_first(limit).await.unwrap(),
         ] {
             assert_eq!(media.title(), "one.renditions");
-            assert_eq!(bytes_of(&media).await, file.as_bytes(), "{limit}");
+            assert_eq!(bytes_of(&mut media).await, file.as_bytes(), "{limit}");
         }
     }
     assert!(matches!(open(&library, "500000.mp4").await, Err(Error::NoSuchTitle)));
@@ -105,11 +105,11 @@ async fn what_cannot_be_opened_is_not_chosen() {
     symlink("../../outside", path.join("500.mp4")).unwrap();
     symlink("missing", path.join("600.mp4")).unwrap();
     let library = library(&dir.path().join("root"));
-    let media = library.open(Some("one.renditions"), 600).await.unwrap();
-    assert_eq!(bytes_of(&media).await, b"300.mp4", "by name where two are equally good");
+    let mut media = library.open(Some("one.renditions"), 600).await.unwrap();
+    assert_eq!(bytes_of(&mut media).await, b"300.mp4", "by name where two are equally good");
 
     symlink("../late.mp4", path.join("500.ogv")).unwrap();
     write(dir.path().join("root/late.mp4"), "late");
-    let media = library.open(Some("one.renditions"), 600).await.unwrap();
-    assert_eq!((media.bitrate(), bytes_of(&media).await), (Some(500), b"late".to_vec()));
+    let mut media = library.open(Some("one.renditions"), 600).await.unwrap();
+    assert_eq!((media.bitrate(), bytes_of(&mut media).await), (Some(500), b"late".to_vec()));
 }

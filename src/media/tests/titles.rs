@@ -3,8 +3,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
 use super::*;
-use crate::media::SAMPLE;
+use crate::media::{Reading, SAMPLE};
 
 #[tokio::test]
 async fn a_title_is_the_path_below_the_directory() {
@@ -17,15 +19,15 @@ async fn a_title_is_the_path_below_the_directory() {
     for (title, media_type, bytes) in
         [("a.mp4", "video/mp4", "top"), ("Filme/日本/b c.webm", "video/webm", "deep")]
     {
-        let media = open(&library, title).await.unwrap();
+        let mut media = open(&library, title).await.unwrap();
         assert_eq!((media.title(), media.media_type()), (title, media_type));
         assert_eq!((media.bitrate(), media.len()), (None, bytes.len() as u64));
-        assert_eq!(bytes_of(&media).await, bytes.as_bytes());
+        assert_eq!(bytes_of(&mut media).await, bytes.as_bytes());
     }
     assert!(matches!(open(&library, "A.mp4").await, Err(Error::NoSuchTitle)), "case matters");
 
     write(dir.path().join("new/late.mp4"), "late");
-    assert_eq!(bytes_of(&open(&library, "new/late.mp4").await.unwrap()).await, b"late");
+    assert_eq!(bytes_of(&mut open(&library, "new/late.mp4").await.unwrap()).await, b"late");
     fs::remove_file(dir.path().join("a.mp4")).unwrap();
     assert!(matches!(open(&library, "a.mp4").await, Err(Error::NoSuchTitle)));
 }
@@ -36,7 +38,7 @@ async fn a_renamed_directory_is_still_served() {
     write(dir.path().join("before/a.mp4"), "a");
     let library = library(&dir.path().join("before"));
     fs::rename(dir.path().join("before"), dir.path().join("after")).unwrap();
-    assert_eq!(bytes_of(&open(&library, "a.mp4").await.unwrap()).await, b"a");
+    assert_eq!(bytes_of(&mut open(&library, "a.mp4").await.unwrap()).await, b"a");
     assert_eq!(titles(&library.catalogue().await.unwrap()), ["a.mp4"]);
 }
 
@@ -60,8 +62,9 @@ async fn without_a_title_it_is_the_only_one() {
     assert!(matches!(library.open(None, 1).await, Err(Error::NoMedia(_))));
 
     write(dir.path().join("a/b/only.bin"), "only");
-    let media = library.open(None, 1).await.unwrap();
-    assert_eq!((media.title(), bytes_of(&media).await), ("a/b/only.bin", b"only".to_vec()));
+    let mut media = library.open(None, 1).await.unwrap();
+    assert_eq!(media.title(), "a/b/only.bin");
+    assert_eq!(bytes_of(&mut media).await, b"only");
 
     write(dir.path().join("z.txt"), "second");
     assert!(matches!(library.open(None, 1).await, Err(Error::TitleNeeded)));
@@ -81,7 +84,7 @@ async fn a_client_that_cannot_name_a_title_gets_the_first_that_plays() {
     for name in ["500.mp4", "900.mp4"] {
         write(dir.path().join("b.renditions").join(name), name);
     }
-    assert_eq!(bytes_of(&library.open_first(800).await.unwrap()).await, b"500.mp4");
+    assert_eq!(bytes_of(&mut library.open_first(800).await.unwrap()).await, b"500.mp4");
 }
 
 #[tokio::test]
@@ -105,7 +108,7 @@ async fn a_file_is_the_only_title() {
     assert!(matches!(library.open(None, 1).await, Err(Error::NoSuchTitle)));
     assert!(library.catalogue().await.unwrap().is_empty());
     write(&path, "second");
-    assert_eq!(bytes_of(&library.open(None, 1).await.unwrap()).await, b"second");
+    assert_eq!(bytes_of(&mut library.open(None, 1).await.unwrap()).await, b"second");
 }
 
 #[tokio::test]
@@ -116,8 +119,8 @@ async fn the_sample_is_a_title_like_any_other() {
     for media in [library.open(None, 1).await, library.open_first(1).await] {
         assert_eq!(media.unwrap().title(), "sample.mp4");
     }
-    let media = open(&library, "sample.mp4").await.unwrap();
-    assert_eq!(bytes_of(&media).await, SAMPLE);
+    let mut media = open(&library, "sample.mp4").await.unwrap();
+    assert_eq!(bytes_of(&mut media).await, SAMPLE);
     assert_eq!(media.digest(), Some(blake3::hash(SAMPLE).into()));
     assert_eq!(media.digested().await, media.digest());
     assert!((1..=64).contains(&media.validator().len()));
@@ -176,9 +179,9 @@ async fn a_file_that_changes_is_never_read_as_a_mixture() {
     let path = dir.path().join("clip.mp4");
     fs::write(&path, vec![1; 3 << 20]).unwrap();
     let library = library(&path);
-    let alone = library.open(None, 1).await.unwrap();
+    let mut alone = library.open(None, 1).await.unwrap();
     assert_eq!(alone.read(5, 10).await.unwrap(), vec![1; 10]);
-    let media = library.open(None, 1).await.unwrap();
+    let mut media = library.open(None, 1).await.unwrap();
     assert_eq!(media.read(5, 10).await.unwrap(), vec![1; 10], "kept, because there are two");
     assert_eq!(media.read((1 << 20) - 3, 10).await.unwrap().len(), 3, "to the block's end");
     assert!(media.read(3 << 20, 10).await.unwrap().is_empty(), "the end");
@@ -188,9 +191,25 @@ async fn a_file_that_changes_is_never_read_as_a_mixture() {
     assert!(matches!(media.read(2 << 20, 10).await, Err(Error::Changed(_))));
     drop(media);
     assert!(matches!(alone.read(5, 10).await, Err(Error::Changed(_))), "nothing is kept for one");
-    let media = library.open(None, 1).await.unwrap();
+    let mut media = library.open(None, 1).await.unwrap();
     assert_eq!(media.read(5, 10).await.unwrap(), vec![2; 10]);
 
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 20).unwrap();
     assert!(matches!(media.read(2 << 20, 10).await, Err(Error::Changed(_))));
+}
+
+#[tokio::test]
+async fn a_read_that_waits_goes_on_when_it_is_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("media.mp4");
+    write(&path, [1; 100]);
+    let mut media = library(&path).open(None, 1).await.unwrap();
+    let (disk, waiting) = tokio::sync::oneshot::channel();
+    let read = tokio::spawn(async { Ok(waiting.await.unwrap()) });
+    media.reading = Some(Reading { asked: (5, 10), read });
+    let impatient = tokio::time::timeout(Duration::ZERO, media.read(5, 10)).await;
+    assert!(impatient.is_err(), "the disk is slow");
+    disk.send(Bytes::from_static(b"the disk's")).unwrap();
+    assert_eq!(media.read(5, 10).await.unwrap(), b"the disk's"[..]);
+    assert_eq!(media.read(5, 10).await.unwrap(), [1; 10][..], "asked for anew");
 }
