@@ -238,6 +238,8 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
                 Err(ReceiveError::Protocol(error)) => Ok(Some(Input::Violation(error))),
                 Err(ReceiveError::Transport(error)) => Err(error),
             },
+            // Nothing more is there to be read: the sink gets at once all that came together.
+            never = flush(self.parts.sink) => match never {},
             () = self.parts.sink.failed() => Ok(None),
             () = tick => Ok(Some(Input::Tick)),
             failed = send(&mut self.outgoing) => Err(failed),
@@ -266,6 +268,12 @@ async fn ping(connection: &Handle, silence: Duration) -> Infallible {
         sleep(silence).await;
         connection.ping();
     }
+}
+
+/// Hands over what the sink was given, and waits for whatever else happens.
+async fn flush(sink: &Sink) -> Infallible {
+    sink.flush();
+    pending().await
 }
 
 /// Sends what is queued; ends only if that fails.

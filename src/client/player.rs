@@ -117,6 +117,8 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         }
         let stream = connection.open_stream().await?;
         let ended = Driver::new(stream, connection.handle().clone(), self.parts()).run().await;
+        // What came before the end is not to wait for the next session.
+        self.sink.flush();
         let ended = match ended {
             // A reset takes away what was under way: the same as an end without CLOSE_STREAM.
             Err(transport::Error::Reset(_)) => Ok(Ended::Session(End::Cut)),

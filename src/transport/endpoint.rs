@@ -41,6 +41,14 @@ pub(super) const SEND_BUFFER: u32 = 1024 * 1024;
 /// of 64 KiB would take three round trips more. BBR also takes its first pace from it: so wide,
 /// that chunk is out within a tenth of a round trip. How much follows is for [`Outgoing::room`].
 const INITIAL_WINDOW: u32 = 256 * 1024;
+/// What an endpoint takes from the kernel at a time, bytes. Measured: s2n-quic's 8 MiB pass through
+/// so much memory that packets are out of the processor's cache when their turn comes, which costs
+/// a client that writes a file one part in twenty; and each megabyte that was used stays resident.
+const RECEIVE_RING: usize = 1024 * 1024;
+/// What an endpoint prepares for the kernel at a time, bytes. Measured: with s2n-quic's 128 KiB,
+/// which is no more than two packets of segments at an MTU of 9001, one stream is slower by one
+/// part in twenty; 512 KiB are no faster.
+const SEND_RING: usize = 256 * 1024;
 /// Handshakes under way above which a client must prove its address first (QUIC Retry).
 const UNPROVEN_HANDSHAKES: usize = 512;
 
@@ -362,6 +370,8 @@ fn io(address: SocketAddr, settings: &Settings) -> Result<io_provider::Provider,
         .and_then(|io| io.with_max_mtu(settings.mtu))
         .and_then(|io| io.with_send_buffer_size(buffer))
         .and_then(|io| io.with_recv_buffer_size(buffer))
+        .and_then(|io| io.with_internal_send_buffer_size(SEND_RING))
+        .and_then(|io| io.with_internal_recv_buffer_size(RECEIVE_RING))
         .and_then(|io| io.build())
         .map_err(bind_error)
 }

@@ -5,24 +5,16 @@ mod hasher;
 mod output;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread;
-
-use tokio::sync::{Notify, oneshot};
 
 use crate::protocol::{Digest, Payload};
 use output::Output;
+use writer::{Message, Writer};
 
 pub use output::Origin;
-
-/// How much may wait to be written before the sink counts as full, bytes; one chunk more may
-/// come on top.
-const QUEUE: usize = 4 * 1024 * 1024;
 
 /// A kind of sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,14 +95,13 @@ impl Sink {
 
     /// What an earlier play left of a file, and the bytes that need not come again.
     pub fn resumed(&self) -> Option<&(Origin, u64)> {
-        self.0.as_ref()?.resumed.as_ref()
+        self.0.as_ref()?.resumed()
     }
 
     /// Throws away what an earlier play left.
     pub fn start_over(&mut self) {
         if let Some(writer) = &mut self.0 {
-            writer.resumed = None;
-            let _ = writer.queue.send(Message::StartOver);
+            writer.start_over();
         }
     }
 
@@ -118,37 +109,43 @@ impl Sink {
     /// whether to compute its digest on the way.
     pub fn begin(&self, origin: Option<Origin>, hash: bool) {
         if let Some(writer) = &self.0 {
-            let _ = writer.queue.send(Message::Begin { origin, hash });
+            writer.tell(Message::Begin { origin, hash });
         }
     }
 
     /// Whether it takes another chunk now.
     pub fn has_room(&self) -> bool {
-        self.0.as_ref().is_none_or(|writer| writer.gauge.queued.load(Ordering::Acquire) < QUEUE)
+        self.0.as_ref().is_none_or(Writer::has_room)
     }
 
-    /// Waits until it takes another chunk.
+    /// Waits, where there was no room, until it takes as much as is worth to be woken for: from a
+    /// fast sink that is many chunks, from a slow one the next.
     pub async fn room(&self) {
-        let Some(writer) = &self.0 else { return };
-        while !self.has_room() {
-            writer.gauge.taken.notified().await;
+        if let Some(writer) = &self.0 {
+            writer.room().await;
         }
     }
 
     /// Waits until writing has failed, if ever; [`Sink::finish`] says how.
     pub async fn failed(&self) {
         match &self.0 {
-            Some(writer) => writer.gauge.failed.notified().await,
+            Some(writer) => writer.failed().await,
             None => std::future::pending().await,
         }
     }
 
-    /// Hands over media. Never waits: whoever calls looks at [`Sink::has_room`] before.
+    /// Hands over media, with the next [`Sink::flush`] or what else is said. Never waits: whoever
+    /// calls looks at [`Sink::has_room`] before.
     pub fn put(&self, payload: Payload) {
         if let Some(writer) = &self.0 {
-            writer.gauge.queued.fetch_add(payload.len(), Ordering::AcqRel);
-            // After a failure nobody takes it, and `failed` says so.
-            let _ = writer.queue.send(Message::Media(payload));
+            writer.put(payload);
+        }
+    }
+
+    /// Has everything written that was put, because more is not there yet.
+    pub fn flush(&self) {
+        if let Some(writer) = &self.0 {
+            writer.flush();
         }
     }
 
@@ -178,89 +175,6 @@ impl Sink {
 
     /// The provisional name of a file that is not complete.
     pub fn part(&self) -> Option<PathBuf> {
-        self.0.as_ref()?.part.clone()
+        self.0.as_ref()?.part()
     }
-}
-
-/// What the writer's thread is told.
-#[derive(Debug)]
-enum Message {
-    StartOver,
-    Begin { origin: Option<Origin>, hash: bool },
-    Media(Payload),
-    Complete(Option<Digest>),
-    Abandon,
-}
-
-/// How full the queue is, seen from both sides.
-#[derive(Debug, Default)]
-struct Gauge {
-    queued: AtomicUsize,
-    taken: Notify,
-    failed: Notify,
-}
-
-/// The near end of the writer's thread.
-#[derive(Debug)]
-struct Writer {
-    queue: mpsc::Sender<Message>,
-    gauge: Arc<Gauge>,
-    ended: oneshot::Receiver<Result<(), Error>>,
-    part: Option<PathBuf>,
-    resumed: Option<(Origin, u64)>,
-}
-
-impl Writer {
-    fn start(mut output: Output) -> Result<Self, Error> {
-        let (queue, messages) = mpsc::channel();
-        let (end, ended) = oneshot::channel();
-        let gauge = Arc::new(Gauge::default());
-        let part = output.part();
-        let resumed = output.resumed();
-        let what = output.what().to_owned();
-        let thread_gauge = gauge.clone();
-        thread::Builder::new()
-            .name("sink".into())
-            .spawn(move || {
-                let result = write(output, &messages, &thread_gauge);
-                let failed = result.is_err();
-                let _ = end.send(result);
-                if failed {
-                    thread_gauge.failed.notify_one();
-                }
-            })
-            .map_err(|source| Error::Io { what, source })?;
-        Ok(Self { queue, gauge, ended, part, resumed })
-    }
-
-    async fn end(self, message: Message) -> Result<(), Error> {
-        // If the thread is gone, `ended` says why.
-        let _ = self.queue.send(message);
-        self.ended.await.unwrap_or_else(|_| {
-            let source = io::Error::other("the writing thread died");
-            Err(Error::Io { what: "the media".into(), source })
-        })
-    }
-}
-
-/// The writer's thread.
-fn write(
-    mut output: Output,
-    messages: &mpsc::Receiver<Message>,
-    gauge: &Gauge,
-) -> Result<(), Error> {
-    for message in messages {
-        match message {
-            Message::StartOver => output.start_over()?,
-            Message::Begin { origin, hash } => output.begin(origin, hash)?,
-            Message::Media(payload) => {
-                output.write(&payload)?;
-                gauge.queued.fetch_sub(payload.len(), Ordering::AcqRel);
-                gauge.taken.notify_one();
-            }
-            Message::Complete(digest) => return output.publish(digest),
-            Message::Abandon => return output.leave(),
-        }
-    }
-    output.leave()
 }

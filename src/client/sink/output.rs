@@ -143,7 +143,7 @@ impl Output {
     }
 
     /// What an earlier play left.
-    pub(super) fn resumed(&mut self) -> Option<(Origin, u64)> {
+    pub(super) fn resumed(&self) -> Option<(Origin, u64)> {
         Some((self.origin.clone()?, self.written))
     }
 

@@ -34,6 +34,8 @@ const RECEIVE_WINDOW: u64 = 2 * 1024 * 1024;
 const CONTROL_WINDOW: u64 = 64 * 1024;
 const SEND_BUFFER: u32 = 1024 * 1024;
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+const SEND_RING: usize = 256 * 1024;
+const RECEIVE_RING: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A server on a free port of loopback.
@@ -236,6 +238,8 @@ fn io(address: SocketAddr, mtu: u16) -> io_provider::Provider {
         .and_then(|io| io.with_max_mtu(mtu))
         .and_then(|io| io.with_send_buffer_size(SOCKET_BUFFER))
         .and_then(|io| io.with_recv_buffer_size(SOCKET_BUFFER))
+        .and_then(|io| io.with_internal_send_buffer_size(SEND_RING))
+        .and_then(|io| io.with_internal_recv_buffer_size(RECEIVE_RING))
         .and_then(|io| io.build())
         .unwrap()
 }

@@ -1,0 +1,199 @@
+//! The thread that writes, and the queue before it.
+//!
+//! To wake a thread costs as much as to write a chunk to memory, and both threads may have to share
+//! a core. So neither side wakes the other for a chunk alone: what came together is handed over
+//! together, and who waits for room waits until it is worth its while.
+
+use std::io;
+use std::mem;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::Error;
+use super::output::{Origin, Output};
+use crate::protocol::{Digest, Payload};
+
+/// How much may wait to be written before the queue counts as full, bytes; one chunk more may come
+/// on top. Measured: less makes both sides wait for each other, more is no faster and leaves the
+/// processor's cache.
+const FULL: usize = 1024 * 1024;
+
+/// How much may be left of a full queue when a fast sink asks for more, bytes.
+const REFILL: usize = FULL / 2;
+
+/// A sink that takes longer for a chunk asks for more at once: it may be a player that takes until
+/// long after the keepalive to get from [`FULL`] to [`REFILL`], and takes something all the time.
+const SLOW: Duration = Duration::from_millis(1);
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Throw away what an earlier play left.
+    StartOver,
+    /// Take note of what comes next, and whether to hash it.
+    Begin { origin: Option<Origin>, hash: bool },
+    /// Write this.
+    Media(Payload),
+    /// Compare with the digest and give the file its name.
+    Complete(Option<Digest>),
+    /// Keep what there is for another try.
+    Abandon,
+}
+
+/// How full the queue is, seen from both sides.
+#[derive(Debug, Default)]
+struct Gauge {
+    queued: AtomicUsize,
+    taken: Notify,
+    failed: Notify,
+}
+
+impl Gauge {
+    fn has_room(&self) -> bool {
+        self.queued.load(Ordering::Acquire) < FULL
+    }
+
+    /// Notes that so many bytes were written, in this time.
+    fn take(&self, bytes: usize, time: Duration) {
+        let before = self.queued.fetch_sub(bytes, Ordering::AcqRel);
+        if before <= REFILL + bytes || time > SLOW {
+            self.taken.notify_one();
+        }
+    }
+}
+
+/// The near end of the thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: mpsc::UnboundedSender<Vec<Message>>,
+    /// What is to be handed over next.
+    batch: Mutex<Vec<Message>>,
+    gauge: Arc<Gauge>,
+    ended: oneshot::Receiver<Result<(), Error>>,
+    part: Option<PathBuf>,
+    resumed: Option<(Origin, u64)>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(output: Output) -> Result<Self, Error> {
+        let (queue, messages) = mpsc::unbounded_channel();
+        let (end, ended) = oneshot::channel();
+        let gauge = Arc::new(Gauge::default());
+        let (part, resumed) = (output.part(), output.resumed());
+        let what = output.what().to_owned();
+        let thread_gauge = gauge.clone();
+        thread::Builder::new()
+            .name("sink".into())
+            .spawn(move || {
+                let result = write(output, messages, &thread_gauge);
+                let failed = result.is_err();
+                let _ = end.send(result);
+                if failed {
+                    thread_gauge.failed.notify_one();
+                }
+            })
+            .map_err(|source| Error::Io { what, source })?;
+        Ok(Self { queue, batch: Mutex::default(), gauge, ended, part, resumed })
+    }
+
+    /// The provisional name of a file.
+    pub(super) fn part(&self) -> Option<PathBuf> {
+        self.part.clone()
+    }
+
+    /// What an earlier play left.
+    pub(super) fn resumed(&self) -> Option<&(Origin, u64)> {
+        self.resumed.as_ref()
+    }
+
+    /// Throws that away.
+    pub(super) fn start_over(&mut self) {
+        self.resumed = None;
+        self.tell(Message::StartOver);
+    }
+
+    /// Puts media behind what is to be handed over.
+    pub(super) fn put(&self, payload: Payload) {
+        self.gauge.queued.fetch_add(payload.len(), Ordering::AcqRel);
+        self.push(Message::Media(payload));
+    }
+
+    /// Hands over what was put.
+    pub(super) fn flush(&self) {
+        let batch = mem::take(&mut *self.batch.lock().unwrap_or_else(PoisonError::into_inner));
+        if !batch.is_empty() {
+            // If the thread is gone, `ended` says why.
+            let _ = self.queue.send(batch);
+        }
+    }
+
+    /// Tells the thread something at once.
+    pub(super) fn tell(&self, message: Message) {
+        self.push(message);
+        self.flush();
+    }
+
+    fn push(&self, message: Message) {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+    }
+
+    /// Whether the queue is not full.
+    pub(super) fn has_room(&self) -> bool {
+        self.gauge.has_room()
+    }
+
+    /// Waits, where the queue was full, until the thread asks for more.
+    pub(super) async fn room(&self) {
+        // It may have asked before the queue was full; then the question is still there.
+        loop {
+            self.gauge.taken.notified().await;
+            if self.has_room() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until writing has failed, if ever.
+    pub(super) async fn failed(&self) {
+        self.gauge.failed.notified().await;
+    }
+
+    /// Says the last word, and waits for what became of all that was said before.
+    pub(super) async fn end(self, message: Message) -> Result<(), Error> {
+        self.tell(message);
+        self.ended.await.unwrap_or_else(|_| {
+            let source = io::Error::other("the writing thread died");
+            Err(Error::Io { what: "the media".into(), source })
+        })
+    }
+}
+
+/// The thread.
+fn write(
+    mut output: Output,
+    mut messages: mpsc::UnboundedReceiver<Vec<Message>>,
+    gauge: &Gauge,
+) -> Result<(), Error> {
+    while let Some(batch) = messages.blocking_recv() {
+        for message in batch {
+            match message {
+                Message::StartOver => output.start_over()?,
+                Message::Begin { origin, hash } => output.begin(origin, hash)?,
+                Message::Media(payload) => {
+                    let began = Instant::now();
+                    output.write(&payload)?;
+                    gauge.take(payload.len(), began.elapsed());
+                }
+                Message::Complete(digest) => return output.publish(digest),
+                Message::Abandon => return output.leave(),
+            }
+        }
+    }
+    output.leave()
+}
