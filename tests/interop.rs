@@ -175,6 +175,15 @@ fn chunks_that_come_after_pause_count_and_are_kept() {
 }
 
 #[test]
+fn a_chunk_is_written_although_the_next_one_is_not_there() {
+    let Some(server) = TheirServer::start("v1_server.py", "withheld", &["--keepalive", "1"]) else {
+        return;
+    };
+    assert_exit(&server.play(&[]), 0);
+    assert!(server.received().unwrap() == server.media);
+}
+
+#[test]
 fn play_speaks_version_1_as_it_is_written() {
     let Some(server) = TheirServer::start("v1_server.py", "normal", &[]) else { return };
     assert_exit(&server.play(&["--pause-at", "2", "--pause-for", "0"]), 0);

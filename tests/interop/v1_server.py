@@ -1,6 +1,7 @@
 """A version 1 server that streams one file to whoever asks, well or with one chosen fault (`--scenario`)."""
 
 import argparse
+import asyncio
 import struct
 from typing import Any
 
@@ -106,6 +107,19 @@ class UnknownTypes(Session):
         self.close()
 
 
+class Withheld(Session):
+    """Sends the rest of a chunk when what came before it has been written, and not earlier."""
+
+    async def script(self) -> None:
+        whole, begun = (self.pdu.of(self.next_chunk(100), self.session_id).encode() for _ in range(2))
+        self.stream.send(whole + begun[:50])
+        part = self.options.media.with_name("out.mp4.part")
+        while part.stat().st_size < 100:
+            await asyncio.sleep(0.01)
+        self.stream.send(begun[50:])
+        await self.send_rest()
+
+
 class Silent(Session):
     mute = True
 
@@ -129,6 +143,7 @@ SCENARIOS: dict[str, type[Session]] = {
     "short-ack": ShortAck,
     "single-bytes": SingleBytes,
     "unknown-types": UnknownTypes,
+    "withheld": Withheld,
     "silent": Silent,
 }
 

@@ -80,6 +80,7 @@ async fn two_plays_do_not_write_one_file() {
 async fn a_full_disk_is_told_and_waited_for() {
     let sink = Sink::open(&file(Path::new("/dev/full"), false)).unwrap();
     sink.put(Payload::from(Bytes::from_static(b"media")));
+    sink.flush();
     sink.failed().await;
     let Err(Error::Io { source, .. }) = sink.finish(None).await else { panic!("no error") };
     assert_eq!(source.kind(), io::ErrorKind::StorageFull);

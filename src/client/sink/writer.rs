@@ -197,3 +197,35 @@ fn write(
     }
     output.leave()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    const CHUNK: usize = 64 * 1024;
+
+    /// How many chunks of a full queue a sink takes, this long for each, before it asks for more.
+    fn taken_until_asked(time: Duration) -> usize {
+        let gauge = Gauge::default();
+        gauge.queued.store(FULL, Ordering::Relaxed);
+        assert!(!gauge.has_room());
+        let mut asked = pin!(gauge.taken.notified());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut is_asked = || asked.as_mut().poll(&mut context).is_ready();
+        (1..=FULL / CHUNK)
+            .find(|_| {
+                gauge.take(CHUNK, time);
+                is_asked()
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_fast_sink_asks_for_many_chunks_and_a_slow_one_for_each() {
+        assert_eq!(taken_until_asked(Duration::ZERO), (FULL - REFILL) / CHUNK);
+        assert_eq!(taken_until_asked(SLOW * 2), 1);
+    }
+}
