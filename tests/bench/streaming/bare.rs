@@ -1,5 +1,9 @@
 //! s2n-quic without quicstream: the same settings as `quicstream::transport` has, and loops that do
 //! nothing but send and receive. What quicstream costs on top is measured against these.
+//!
+//! Only the endpoint's rings are as s2n-quic has them. With those of quicstream this copy is slower
+//! by a fifth at an MTU of 1500, because the allocator that it has gives memory back and takes it
+//! again with every burst.
 
 use std::fs::File;
 use std::io::Write;
@@ -34,8 +38,6 @@ const RECEIVE_WINDOW: u64 = 2 * 1024 * 1024;
 const CONTROL_WINDOW: u64 = 64 * 1024;
 const SEND_BUFFER: u32 = 1024 * 1024;
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
-const SEND_RING: usize = 256 * 1024;
-const RECEIVE_RING: usize = 1024 * 1024;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// A server on a free port of loopback.
@@ -238,8 +240,6 @@ fn io(address: SocketAddr, mtu: u16) -> io_provider::Provider {
         .and_then(|io| io.with_max_mtu(mtu))
         .and_then(|io| io.with_send_buffer_size(SOCKET_BUFFER))
         .and_then(|io| io.with_recv_buffer_size(SOCKET_BUFFER))
-        .and_then(|io| io.with_internal_send_buffer_size(SEND_RING))
-        .and_then(|io| io.with_internal_recv_buffer_size(RECEIVE_RING))
         .and_then(|io| io.build())
         .unwrap()
 }
