@@ -1,8 +1,8 @@
 //! The thread that writes, and the queue before it.
 //!
-//! To wake a thread costs as much as to write a chunk to memory, and both threads may have to share
-//! a core. So neither side wakes the other for a chunk alone: what came together is handed over
-//! together, and who waits for room waits until it is worth its while.
+//! To wake a thread costs a third of what it costs to write a chunk to memory, and both may have to
+//! share a core. So neither side wakes the other for a chunk alone: what came together is handed
+//! over together, and who waits for room waits until it is worth its while.
 
 use std::io;
 use std::mem;
