@@ -52,10 +52,14 @@ fn compare(
     let small_media = site.sparse("small.mp4", small);
     let output = site.path("output.mp4");
     let output = output.to_str().unwrap();
-    let mut rates: [Vec<f64>; 6] = Default::default();
-    for _ in 0..scale.rounds {
+    let mut rates: [Vec<f64>; 7] = Default::default();
+    let bare_bulk = |site: &Site| {
         let server = site.serve_bare("bare-bulk", &[&mtu.to_string(), media.to_str().unwrap()]);
-        let bare = bare_copy(site, &["bare-fetch"], &server, mtu, size);
+        bare_copy(site, &["bare-fetch"], &server, mtu, size)
+    };
+    for _ in 0..scale.rounds {
+        let bare = bare_bulk(site);
+        let our_rings = bare_bulk(&site.with_our_rings());
         let server =
             site.serve_bare("bare-bulk", &[&mtu.to_string(), small_media.to_str().unwrap()]);
         warm_up(site, small);
@@ -78,7 +82,7 @@ fn compare(
         let first = file();
         let again = file();
         memory.note(&server, &again);
-        let round = [bare, best, nowhere, bare_file, again, first];
+        let round = [bare, our_rings, best, nowhere, bare_file, again, first];
         rates.iter_mut().zip(round).for_each(|(rates, copy)| rates.push(copy.rate));
     }
     let name = format!("MTU {mtu}, {place}");
@@ -91,6 +95,8 @@ fn compare(
         Target::None,
     );
     let kinds = [
+        // All settings the same, and slower.
+        ("bare with the rings of quicstream", Target::None),
         // One block of memory over and over, and an allocator that gives nothing back.
         ("bare at its best", Target::None),
         ("`play`, no sink", Target::AtLeast(0.95)),

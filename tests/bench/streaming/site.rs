@@ -14,9 +14,18 @@ use crate::process::{Core, Process, can_pin};
 /// How long anything that should happen at once may take.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// What makes the allocator of glibc keep what is freed, up to a gigabyte.
-const KEEP_MEMORY: &str = "glibc.malloc.trim_threshold=1073741824:\
-    glibc.malloc.mmap_threshold=33554432:glibc.malloc.top_pad=16777216";
+/// Has the allocator of glibc keep what is freed, up to a gigabyte.
+const KEEP_MEMORY: Variable = (
+    "GLIBC_TUNABLES",
+    "glibc.malloc.trim_threshold=1073741824:\
+     glibc.malloc.mmap_threshold=33554432:glibc.malloc.top_pad=16777216",
+);
+
+/// The name of the environment variable that has the roles use the rings that quicstream has.
+pub(crate) const OUR_RINGS: &str = "STREAMING_BENCH_OUR_RINGS";
+
+/// An environment variable.
+type Variable = (&'static str, &'static str);
 
 /// A directory in memory, if there is such a thing, with a certificate in it.
 #[derive(Debug)]
@@ -24,8 +33,8 @@ pub(crate) struct Site {
     root: PathBuf,
     /// Whether servers and clients get a core each, or all share all.
     pinned: bool,
-    /// Whether this program's roles keep memory that they free.
-    keeps_memory: bool,
+    /// What this program's roles find in their environment.
+    variable: Option<Variable>,
     /// Removes it in the end; children only look at it.
     _owner: Option<tempfile::TempDir>,
 }
@@ -47,7 +56,7 @@ impl Site {
         let site = Self {
             root: owner.path().to_owned(),
             pinned: can_pin(),
-            keeps_memory: false,
+            variable: None,
             _owner: Some(owner),
         };
         let names = Certificate::LOCAL_NAMES.map(String::from);
@@ -58,7 +67,7 @@ impl Site {
 
     /// The same directory in a child process.
     pub(crate) fn at(root: &str) -> Self {
-        Self { root: root.into(), pinned: false, keeps_memory: false, _owner: None }
+        Self { root: root.into(), pinned: false, variable: None, _owner: None }
     }
 
     /// The same directory, for processes that run wherever the system puts them.
@@ -68,12 +77,17 @@ impl Site {
 
     /// The same directory, for roles of this program that do not give memory back to the system.
     pub(crate) fn keeping_memory(&self) -> Self {
-        Self { keeps_memory: true, ..self.again() }
+        Self { variable: Some(KEEP_MEMORY), ..self.again() }
+    }
+
+    /// The same directory, for roles of this program whose endpoints have quicstream's rings.
+    pub(crate) fn with_our_rings(&self) -> Self {
+        Self { variable: Some((OUR_RINGS, "1")), ..self.again() }
     }
 
     fn again(&self) -> Self {
-        let Self { root, pinned, keeps_memory, _owner: _ } = self;
-        Self { root: root.clone(), pinned: *pinned, keeps_memory: *keeps_memory, _owner: None }
+        let Self { root, pinned, variable, _owner: _ } = self;
+        Self { root: root.clone(), pinned: *pinned, variable: *variable, _owner: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -134,9 +148,7 @@ impl Site {
     pub(crate) fn role(&self, role: &str, args: &[&str]) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg(role).arg(&self.root).args(args);
-        if self.keeps_memory {
-            command.env("GLIBC_TUNABLES", KEEP_MEMORY);
-        }
+        command.envs(self.variable);
         command
     }
 
