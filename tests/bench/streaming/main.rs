@@ -1,7 +1,7 @@
 //! How quicstream compares to what lies beneath it: the real binary against bare s2n-quic, in turn.
 //!
 //! ```text
-//! cargo bench --bench streaming                     everything, about a quarter of an hour
+//! cargo bench --bench streaming                     everything, under twenty minutes
 //! cargo bench --bench streaming -- --quick          smaller, within 60 s
 //! cargo bench --bench streaming -- bulk pause       only these groups
 //! cargo bench --bench streaming -- --peers          and a quinn copy, and nginx to curl
