@@ -135,9 +135,12 @@ pub struct Play {
     /// The server's port [default: 9000]
     #[arg(short, long, value_name = "PORT", help_heading = "Network")]
     pub port: Option<Port>,
-    /// Seconds to try each address, and to wait for the server's answer [default: 10]
+    /// Seconds to find and reach the server, and then for each of its answers [default: 10]
     #[arg(long, value_name = "SECS", help_heading = "Network")]
     pub connect_timeout: Option<ConnectTimeout>,
+    /// Seconds to wait for a server that cannot be reached yet, or is busy [default: 0]
+    #[arg(long, value_name = "SECS", help_heading = "Network")]
+    pub wait: Option<RetryFor>,
     /// Seconds without progress to try to get a lost connection back; 0 gives up at once
     /// [default: 120]
     #[arg(long, value_name = "SECS", help_heading = "Network")]

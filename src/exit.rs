@@ -44,7 +44,9 @@ fn of_client(error: &client::Error) -> u8 {
         | client::Error::EndlessCatalogue => INCOMPLETE,
         client::Error::Sink(_) | client::Error::NeedsVersion2(_) => FAILURE,
         client::Error::TitleNeeded(_) => USAGE,
-        client::Error::NoAnswer(_) => UNREACHABLE,
+        client::Error::NoAnswer { .. }
+        | client::Error::BrokenOff(_)
+        | client::Error::NoProgress(_) => UNREACHABLE,
         client::Error::Partial { cause, .. } => of_client(cause),
     }
 }
@@ -56,6 +58,7 @@ fn of_end(end: &End) -> u8 {
         End::Refused { .. } => REFUSED,
         End::Closed { reason: CloseReason::MEDIA, .. } => INCOMPLETE,
         End::Closed { reason: CloseReason::VIOLATION, .. } => FAILURE,
+        End::Closed { reason: CloseReason::NOT_AUTHORISED, .. } => REFUSED,
         End::Closed { .. } => UNREACHABLE,
         End::NoAnswer(_) | End::Stalled(_) | End::Timeout(_) => UNREACHABLE,
         End::Violation(_) | End::Cut => INCOMPLETE,
@@ -71,6 +74,7 @@ fn of_transport(error: &transport::Error) -> u8 {
             UNTRUSTED
         }
         Error::Resolve { .. }
+        | Error::Socket { .. }
         | Error::NoAnswer { .. }
         | Error::ConnectionRefused
         | Error::Reset(_)

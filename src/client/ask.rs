@@ -5,39 +5,58 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::Error;
+use super::link::{cut, open_stream};
 use super::progress::Title;
 use crate::protocol::{CloseReason, Frame, OpenStream, Options, Pdu};
 use crate::session::client::End;
 use crate::transport::{Connection, Incoming, Outgoing, ReceiveError};
 
-/// How many entries a catalogue may have: a server that never comes to an end must not make us
-/// keep them.
-pub(super) const MAX_TITLES: usize = 1_000_000;
+/// How large a catalogue may be, bytes on the wire: a server that never comes to an end must not
+/// make us keep what it sends.
+pub(super) const MAX_CATALOGUE: usize = 32 * 1024 * 1024;
 
-/// The catalogue.
+/// Bytes on the wire of an entry with a title, a size and a media type, beside these texts.
+const ENTRY: usize = 22;
+
+/// How many times as long as one answer a whole catalogue may take.
+const CATALOGUE_PATIENCE: u32 = 10;
+
+/// The catalogue, of which each part is to come within `patience`.
 pub(super) async fn titles(
     connection: &mut Connection,
     patience: Duration,
 ) -> Result<Vec<Title>, Error> {
-    let (mut outgoing, mut incoming) = connection.open_stream().await?;
+    let whole = patience.saturating_mul(CATALOGUE_PATIENCE);
+    let titles = timeout(whole, all_titles(connection, patience)).await;
+    titles.unwrap_or_else(|_| Err(Error::no_answer("LIST to the end", whole)))
+}
+
+async fn all_titles(connection: &mut Connection, patience: Duration) -> Result<Vec<Title>, Error> {
+    let (mut outgoing, mut incoming) = open_stream(connection, patience).await?;
     outgoing.queue(&Pdu::List(Options::default()));
     outgoing.finish();
     let mut titles = Vec::new();
-    let mut seen = 0;
-    while seen < MAX_TITLES {
+    let mut size = 0;
+    while size <= MAX_CATALOGUE {
         match answer(&mut outgoing, &mut incoming, patience, "LIST").await? {
             (_, Pdu::ListReply { entries, more }) => {
                 // A reply without any must not be repeated for ever, either.
-                seen += entries.len().max(1);
+                size += ENTRY + entries.iter().map(size_of_entry).sum::<usize>();
                 titles.extend(entries.into_iter().filter_map(title));
                 if !more {
                     return Ok(titles);
                 }
             }
-            _ => return Err(Error::NoAnswer("LIST")),
+            (_, Pdu::OpenNack(code, options)) => return Err(refused(code, options)),
+            _ => return Err(Error::BrokenOff("LIST")),
         }
     }
     Err(Error::EndlessCatalogue)
+}
+
+fn size_of_entry(entry: &Options) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    ENTRY + text(&entry.title) + text(&entry.media_type)
 }
 
 /// Bytes of the whole media: opens a session and closes it again.
@@ -47,7 +66,7 @@ pub(super) async fn size(
     options: Options,
     patience: Duration,
 ) -> Result<u64, Error> {
-    let (mut outgoing, mut incoming) = connection.open_stream().await?;
+    let (mut outgoing, mut incoming) = open_stream(connection, patience).await?;
     // As slow as it gets, and without a digest: nobody reads the media.
     let options = Options { start_offset: None, rate: Some(1), unverified: true, ..options };
     outgoing.queue(&Pdu::OpenStream(open, options));
@@ -59,12 +78,13 @@ pub(super) async fn size(
             outgoing.drain().await?;
             Ok(size)
         }
-        (_, Pdu::OpenNack(code, options)) => {
-            let (reason, retry_after) = (options.reason, None);
-            Err(Error::Session(End::Refused { code, reason, retry_after }))
-        }
-        _ => Err(Error::NoAnswer("how large the media is")),
+        (_, Pdu::OpenNack(code, options)) => Err(refused(code, options)),
+        _ => Err(Error::BrokenOff("how large the media is")),
     }
+}
+
+fn refused(code: u16, options: Options) -> Error {
+    Error::Session(End::refused(code, options))
 }
 
 /// The next PDU with its session id, after what is queued has left.
@@ -83,12 +103,12 @@ async fn answer(
                 Ok(Some(Frame::Malformed(error))) | Err(ReceiveError::Protocol(error)) => {
                     return Err(Error::Session(End::Violation(error)));
                 }
-                Ok(None) => return Err(Error::NoAnswer(question)),
-                Err(ReceiveError::Transport(error)) => return Err(error.into()),
+                Ok(None) => return Err(Error::BrokenOff(question)),
+                Err(ReceiveError::Transport(error)) => return Err(cut(error)),
             }
         }
     };
-    timeout(patience, frame).await.unwrap_or(Err(Error::NoAnswer(question)))
+    timeout(patience, frame).await.unwrap_or_else(|_| Err(Error::no_answer(question, patience)))
 }
 
 fn title(entry: Options) -> Option<Title> {

@@ -1,12 +1,14 @@
 //! From a name to a connection.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use tokio::net::lookup_host;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::transport::{Address, Connection, Connector, Error, Fingerprint};
 
@@ -18,17 +20,19 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// certificate.
 ///
 /// # Errors
-/// The name has no address, or no address answered within `patience`; of several failures the
-/// first one that says more than silence.
+/// The name has no address, or no address answered within `patience`, which the name server's
+/// answer counts into; of several failures that of the address that got furthest.
 pub(super) async fn connect(
     connector: &Arc<Connector>,
     server: &Address,
     certificate_name: &str,
     patience: Duration,
 ) -> Result<(Connection, Fingerprint), Error> {
+    let deadline = Instant::now() + patience;
     let resolve_error = |source| Error::Resolve { host: server.host.clone(), source };
-    let addresses: Vec<SocketAddr> =
-        lookup_host((server.host.as_str(), server.port)).await.map_err(resolve_error)?.collect();
+    let no_answer = || io::Error::new(io::ErrorKind::TimedOut, "the name server did not answer");
+    let addresses = timeout_at(deadline, resolve(server)).await;
+    let addresses = addresses.unwrap_or_else(|_| Err(no_answer())).map_err(resolve_error)?;
 
     let mut attempts = JoinSet::new();
     for (position, address) in (0..).zip(addresses) {
@@ -38,21 +42,39 @@ pub(super) async fn connect(
             connector.connect(address, &name).await
         });
     }
-    let mut failure = None;
-    let first = async {
-        while let Some(attempt) = attempts.join_next().await {
-            match attempt {
-                Ok(Ok(connected)) => return Some(connected),
-                Ok(Err(error)) => {
-                    failure.get_or_insert(error);
-                }
-                Err(_) => {}
+    let mut failure: Option<Error> = None;
+    let mut fail = |error: Error| {
+        if failure.as_ref().is_none_or(|failure| failure.reached() < error.reached()) {
+            failure = Some(error);
+        }
+    };
+    loop {
+        match timeout_at(deadline, attempts.join_next()).await {
+            Ok(Some(Ok(Ok(connected)))) => return Ok(connected),
+            Ok(Some(Ok(Err(error)))) => fail(error),
+            Ok(Some(Err(_))) => {}
+            Ok(None) => break,
+            Err(_) => {
+                fail(Error::NoAnswer { server: server.to_string(), after: patience });
+                break;
             }
         }
-        None
-    };
-    let first = timeout(patience, first).await.ok().flatten();
-    first.ok_or_else(|| {
-        failure.unwrap_or(Error::NoAnswer { server: server.to_string(), after: patience })
-    })
+    }
+    Err(failure.unwrap_or_else(|| resolve_error(io::ErrorKind::NotFound.into())))
+}
+
+/// The addresses of a server. The system's resolver blocks, for longer than anybody waits where a
+/// name server is silent, so it has a thread of its own that nobody joins.
+async fn resolve(server: &Address) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = server.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, server.port)]);
+    }
+    let (answer, answered) = oneshot::channel();
+    let (host, port) = (server.host.clone(), server.port);
+    thread::Builder::new().name("resolver".into()).spawn(move || {
+        let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
+        // Nobody waits any more where the time was up.
+        let _ = answer.send(addresses);
+    })?;
+    answered.await.unwrap_or_else(|_| Err(io::Error::other("the resolver's thread died")))
 }

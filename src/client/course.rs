@@ -1,10 +1,9 @@
 //! What a play has come to, and what to ask for next. It outlives the sessions: when one is lost,
 //! the next goes on at the byte where it stopped.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
+use super::link::Request;
 use super::sink::Origin;
 use super::{Rate, Settings};
 use crate::protocol::{Digest, Options, Version};
@@ -28,9 +27,11 @@ pub(super) struct Course {
     /// The pause that is still to be made.
     pub(super) script: Option<ScriptedPause>,
     /// Whether the user wants silence.
-    pub(super) paused: bool,
+    pub(super) paused_by_user: bool,
+    /// Whether the sink took nothing for so long that the newest session was paused.
+    pub(super) paused_by_sink: bool,
     /// Whether a session was accepted under these terms.
-    accepted: bool,
+    pub(super) accepted: bool,
     /// Whether the newest session was paused: then it is no fault that no bytes came.
     pub(super) rested: bool,
 }
@@ -79,7 +80,8 @@ impl Course {
             size: None,
             digest: None,
             script: settings.script,
-            paused: false,
+            paused_by_user: false,
+            paused_by_sink: false,
             accepted: false,
             rested: false,
         }
@@ -103,13 +105,30 @@ impl Course {
         self.title.is_some()
     }
 
+    /// Whether a server may have to compute a digest before it can say whether it has the media
+    /// that was begun.
+    pub(super) fn names_digest(&self) -> bool {
+        self.validator.is_some() && self.digest.is_some()
+    }
+
+    /// What to ask for the next session with.
+    pub(super) fn request(&self, settings: &Settings) -> Request {
+        Request {
+            open: settings.open.clone(),
+            options: self.options(),
+            script: self.script,
+            paused: self.paused_by_user,
+        }
+    }
+
     /// What to add to the next OPEN_STREAM.
-    pub(super) fn request(&self) -> Options {
+    pub(super) fn options(&self) -> Options {
         Options {
             title: self.title.clone(),
             // A validator is only looked at together with an offset.
             start_offset: (self.position > 0 || self.validator.is_some()).then_some(self.position),
             validator: self.validator.clone(),
+            digest: self.digest.filter(|_| self.validator.is_some()),
             rate: self.rate,
             unverified: !self.is_verified(),
             ..Options::default()
@@ -128,15 +147,18 @@ impl Course {
         options: &Options,
     ) -> Result<(), Discontinuity> {
         if version == Version::V1 {
+            self.accepted = true;
             return Ok(());
         }
         let got = options.start_offset.unwrap_or(0);
         if got != self.position {
             return Err(Discontinuity::Start { got, want: self.position });
         }
-        let other = |known: &Option<Bytes>| known.is_some() && *known != options.validator;
-        if other(&self.validator) || self.size.is_some_and(|size| Some(size) != options.total_size)
-        {
+        let same_digest = self.names_digest() && options.digest == self.digest;
+        let other_validator = self.validator.is_some() && self.validator != options.validator;
+        let other_size = self.size.is_some_and(|size| Some(size) != options.total_size);
+        // A copy of the media has another validator and the same digest.
+        if other_size || (other_validator && !same_digest) {
             return Err(Discontinuity::Media);
         }
         self.validator = options.validator.clone();
@@ -165,32 +187,10 @@ impl Course {
     }
 }
 
-/// How long to wait before a lost connection is tried again.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    /// Tries since the last progress.
-    pub(super) attempt: u32,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(250);
-    const LONGEST: Duration = Duration::from_secs(10);
-
-    pub(super) fn new() -> Self {
-        Self { attempt: 0 }
-    }
-
-    /// The delay before the next try: twice that of the one before, and up to half as much again
-    /// at random, so that the clients of a server that comes back do not all come at once.
-    pub(super) fn next(&mut self) -> Duration {
-        let doubled = Self::FIRST.saturating_mul(1 << self.attempt.min(8));
-        self.attempt += 1;
-        doubled.mul_f64(rand::random_range(1.0..1.5)).min(Self::LONGEST)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::client::Start;
     use crate::protocol::OpenStream;
@@ -204,6 +204,7 @@ mod tests {
             title: None,
             start: Start::Byte(0),
             rate: Rate::Auto,
+            wait: Duration::ZERO,
             retry_for: Duration::from_secs(1),
             verify: true,
         }
@@ -228,7 +229,7 @@ mod tests {
         let mut course = course();
         course.accept(Version::V2, &ack(0, b"a", 100)).unwrap();
         course.position = 40;
-        let request = course.request();
+        let request = course.options();
         assert_eq!(request.start_offset, Some(40));
         assert_eq!(request.validator.as_deref(), Some(&b"a"[..]));
         assert_eq!(request.title.as_deref(), Some("clip"));
@@ -249,24 +250,39 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_the_media_is_told_by_its_digest() {
+        let with = |digest: Option<u8>, ack: Options| Options {
+            digest: digest.map(|byte| [byte; 32]),
+            ..ack
+        };
+        let begun = |digest| {
+            let mut course = course();
+            course.accept(Version::V2, &with(digest, ack(0, b"a", 100))).unwrap();
+            course.position = 40;
+            course
+        };
+        let mut course = begun(Some(1));
+        assert_eq!(course.options().digest, Some([1; 32]));
+        let other = |digest| with(digest, ack(40, b"b", 100));
+        for refused in [None, Some(2)] {
+            assert_eq!(course.accept(Version::V2, &other(refused)), Err(Discontinuity::Media));
+        }
+        assert_eq!(course.accept(Version::V2, &other(Some(1))), Ok(()));
+        assert_eq!(course.options().validator.as_deref(), Some(&b"b"[..]), "it is kept");
+
+        let mut unknown = begun(None);
+        assert_eq!(unknown.options().digest, None);
+        assert_eq!(unknown.accept(Version::V2, &other(Some(1))), Err(Discontinuity::Media));
+    }
+
+    #[test]
     fn a_server_need_not_compute_a_digest_that_nothing_is_compared_with() {
         let unverified = |settings: Settings, start, discards| {
-            Course::new(&settings, start, discards).request().unverified
+            Course::new(&settings, start, discards).options().unverified
         };
         assert!(!unverified(settings(), 0, false));
         assert!(unverified(settings(), 0, true), "nothing is kept");
         assert!(unverified(settings(), 1, false), "it is that of the whole");
         assert!(unverified(Settings { verify: false, ..settings() }, 0, false));
-    }
-
-    #[test]
-    fn delays_grow_to_ten_seconds_and_are_never_the_same_for_all() {
-        let mut backoff = Backoff::new();
-        for base in [250, 500, 1_000, 2_000, 4_000, 8_000] {
-            let delay = backoff.next();
-            let base = Duration::from_millis(base);
-            assert!((base..=base * 3 / 2).contains(&delay), "{delay:?} after {base:?}");
-        }
-        assert_eq!((0..100).map(|_| backoff.next()).max(), Some(Backoff::LONGEST));
     }
 }

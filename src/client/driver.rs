@@ -5,27 +5,21 @@ use std::future::pending;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::course::{Course, Discontinuity};
+use super::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
 use super::progress::{Event, Reporter};
+use super::silence::{Silence, Step};
 use super::sink::Sink;
-use super::{Command, Server, Settings};
+use super::{Command, Error, Server, Settings};
 use crate::protocol::{CloseReason, OpenAck, Options, Payload, Pdu, Version};
-use crate::session::Time;
 use crate::session::client::{Action, Cause, Client, End, Input, State};
-use crate::transport::{self, Handle, Incoming, Outgoing, ReceiveError};
-
-/// How long a last CLOSE_STREAM may take to be acknowledged.
-const FAREWELL: Duration = Duration::from_millis(500);
-
-/// After how long without a sign of the server, beyond what its pace explains, it is pinged. One
-/// that was restarted tells that it knows nothing of us, but only when it hears from us.
-const SILENCE: Duration = Duration::from_millis(250);
+use crate::transport::{Handle, Incoming, Outgoing, ReceiveError};
 
 /// The longest that a chunk is expected to take, seconds: a server may announce anything.
-const MAX_CHUNK_TIME: f64 = 3600.0;
+const MAX_CHUNK_TIME: f64 = 60.0;
 
 /// How a session ended.
 #[derive(Debug)]
@@ -38,6 +32,15 @@ pub(super) enum Ended {
     SinkFailed,
 }
 
+/// What a session came to.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is over.
+    Ended(Ended),
+    /// The server fell silent, and answered on another connection.
+    Moved(Opened),
+}
+
 /// What a driver works with, and does not own.
 pub(super) struct Parts<'a, R> {
     pub(super) server: &'a Server,
@@ -46,6 +49,8 @@ pub(super) struct Parts<'a, R> {
     pub(super) commands: &'a mut mpsc::UnboundedReceiver<Command>,
     pub(super) reporter: &'a mut Reporter<R>,
     pub(super) course: &'a mut Course,
+    pub(super) silence: &'a mut Silence,
+    pub(super) tries: &'a mut Tries,
 }
 
 /// Drives one session over one stream.
@@ -65,48 +70,56 @@ pub(super) struct Driver<'a, R> {
     warned: bool,
     /// The newest heartbeat, and when it was queued.
     heartbeat: Option<(u64, Instant)>,
-    /// Silence of the server that is not usual.
-    silence: Duration,
 }
 
 impl<'a, R: FnMut(Event)> Driver<'a, R> {
-    pub(super) fn new(
-        (outgoing, incoming): (Outgoing, Incoming),
+    /// Runs a session that was granted to its end.
+    pub(super) async fn run(
+        granted: Granted,
         connection: Handle,
         parts: Parts<'a, R>,
-    ) -> Self {
-        let answer_within = parts.settings.connect_timeout;
-        let version = connection.version();
-        let machine = Client::new(version, parts.course.script, answer_within, Time::ZERO);
-        Self {
+    ) -> Result<Outcome, Error> {
+        let Granted { outgoing, incoming, machine, began, ack, options, session_id } = granted;
+        let mut driver = Self {
             connection,
             outgoing,
             incoming,
-            began: Instant::now(),
-            machine: if parts.course.paused { machine.paused() } else { machine },
+            began,
+            machine,
             parts,
             sink_full: false,
             listening: true,
             warned: false,
             heartbeat: None,
-            silence: Duration::MAX,
+        };
+        let outcome = match driver.accept(ack, &options, session_id) {
+            Ok(()) => driver.converse().await?,
+            Err(discontinuity) => Outcome::Ended(Ended::Broken(discontinuity)),
+        };
+        if let Outcome::Ended(ended) = &outcome {
+            debug!("session over: {ended:?}");
+            // Politeness; the session is over either way.
+            let _ = timeout(FAREWELL, driver.farewell(ended)).await;
         }
+        Ok(outcome)
     }
 
-    /// Runs the session to its end.
-    pub(super) async fn run(mut self) -> Result<Ended, transport::Error> {
-        let open = self.parts.settings.open.clone();
-        self.parts.reporter.requested(open.clone());
-        let mut input = Input::Connected(open, self.parts.course.request());
+    /// Feeds the machine and does what it asks for, until it is closed.
+    async fn converse(&mut self) -> Result<Outcome, Error> {
+        self.note_state(State::OpenSent);
+        // A key may have been pressed while the session was on its way.
+        let mut input = (self.machine.paused_by_user() != self.parts.course.paused_by_user)
+            .then_some(Input::TogglePause);
         loop {
-            if let Some(ended) = self.step(input) {
-                // Politeness; the session is over either way.
-                let _ = timeout(FAREWELL, self.farewell(&ended)).await;
-                return Ok(ended);
+            if let Some(input) = input
+                && let Some(ended) = self.step(input)
+            {
+                return Ok(Outcome::Ended(ended));
             }
-            input = match self.next_input().await? {
-                Some(input) => input,
-                None => return Ok(Ended::SinkFailed),
+            input = match self.next().await? {
+                Next::Input(input) => Some(input),
+                Next::Nothing => None,
+                Next::Outcome(outcome) => return Ok(outcome),
             };
         }
     }
@@ -127,9 +140,6 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
                     self.outgoing.queue(&Pdu::Close(CloseReason::CLIENT, Options::default()));
                     self.outgoing.finish();
                 }
-                Action::Accepted { ack, options, session_id } => {
-                    ended = self.accept(ack, &options, session_id).err().map(Ended::Broken);
-                }
                 Action::Deliver { seq, payload } => self.deliver(seq, payload),
                 Action::Echoed(timestamp) => self.note_echo(timestamp),
                 Action::Digest(digest) => self.parts.course.digest = Some(digest),
@@ -141,6 +151,8 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
                 }
                 Action::End(end) => ended = Some(Ended::Session(end)),
                 Action::Ignore(what) => self.ignore(what),
+                // That was before.
+                Action::Accepted { .. } => {}
             }
         }
         self.note_state(before);
@@ -154,16 +166,16 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         options: &Options,
         session_id: u32,
     ) -> Result<(), Discontinuity> {
-        let Parts { server, sink, course, reporter, .. } = &mut self.parts;
+        let Parts { server, sink, course, reporter, silence, .. } = &mut self.parts;
         course.accept(self.connection.version(), options)?;
-        self.outgoing.set_session_id(session_id);
         // Version 1 has no digests.
         let hash = course.is_verified() && self.connection.version() != Version::V1;
         sink.begin(course.origin(server.address.to_string()), hash);
         let chunk_bits = f64::from(ack.max_chunk_size) * 8.0;
         let rate = options.rate.unwrap_or(ack.bitrate.into());
         let chunk_time = if rate == 0 { 0.0 } else { chunk_bits / rate as f64 };
-        self.silence = SILENCE + Duration::from_secs_f64(chunk_time.min(MAX_CHUNK_TIME) * 1.5);
+        let chunk_time = Duration::from_secs_f64(chunk_time.min(MAX_CHUNK_TIME));
+        silence.begin(chunk_time, Instant::now());
         reporter.accepted(session_id, ack, options, course);
         Ok(())
     }
@@ -186,10 +198,12 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     /// Makes a change of state visible, and lets the next session know of it.
     fn note_state(&mut self, before: State) {
         let state = self.machine.state();
-        self.parts.course.rested |= matches!(state, State::Paused(_));
-        self.parts.course.paused = self.machine.paused_by_user();
+        let course = &mut *self.parts.course;
+        course.rested |= matches!(state, State::Paused(_));
+        course.paused_by_sink = state == State::Paused(Cause::Sink);
+        course.paused_by_user = self.machine.paused_by_user();
         if let State::Paused(Cause::Script(_)) = state {
-            self.parts.course.script = None;
+            course.script = None;
         }
         self.parts.reporter.state(before, state);
     }
@@ -201,72 +215,124 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         }
     }
 
-    /// Waits for the next thing that concerns the machine; `None` if the sink has failed.
-    /// Meanwhile what is queued leaves.
-    async fn next_input(&mut self) -> Result<Option<Input>, transport::Error> {
+    /// Waits for the next thing that happens. Meanwhile what is queued leaves.
+    async fn next(&mut self) -> Result<Next, Error> {
         // Before and after the chunks, the server's answers are read whatever the sink does.
         let carries_media = matches!(self.machine.state(), State::Streaming | State::Paused(_));
         if carries_media && !self.sink_full && !self.parts.sink.has_room() {
             self.sink_full = true;
-            return Ok(Some(Input::SinkFull));
+            return Ok(Next::Input(Input::SinkFull));
+        }
+        let listening =
+            self.listening && self.machine.is_reading() && !(carries_media && self.sink_full);
+        // A pause is silent, and for long; the heartbeats do there.
+        let watching = listening && self.machine.state() == State::Streaming;
+        if !watching {
+            self.note_life();
         }
         let deadline = self.machine.deadline().map(|deadline| self.began + deadline);
-        let tick = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => pending().await,
-            }
-        };
-        let listening = self.listening && !(carries_media && self.sink_full);
-        let streaming = self.machine.state() == State::Streaming;
+        let path = self.connection.path();
+        let silent_at = self.parts.silence.due(path.rtt().unwrap_or_default());
+        let asking = watching && self.parts.silence.is_asking();
+        let trying = !self.parts.tries.is_empty();
         tokio::select! {
             biased;
-            Some(command) = self.parts.commands.recv() => Ok(Some(match command {
+            Some(command) = self.parts.commands.recv() => Ok(Next::Input(match command {
                 Command::TogglePause => Input::TogglePause,
                 Command::Stop => Input::Stop,
             })),
             () = self.parts.sink.room(), if self.sink_full => {
                 self.sink_full = false;
-                Ok(Some(Input::SinkReady))
+                Ok(Next::Input(Input::SinkReady))
             }
-            frame = self.incoming.frame(), if listening => match frame {
-                Ok(Some(frame)) => Ok(Some(Input::Frame(frame))),
-                Ok(None) => {
-                    self.listening = false;
-                    Ok(Some(Input::StreamEnded))
+            frame = self.incoming.frame(), if listening => {
+                self.note_life();
+                match frame {
+                    Ok(Some(frame)) => Ok(Next::Input(Input::Frame(frame))),
+                    Ok(None) => {
+                        self.listening = false;
+                        Ok(Next::Input(Input::StreamEnded))
+                    }
+                    Err(ReceiveError::Protocol(error)) => {
+                        Ok(Next::Input(Input::Violation(error)))
+                    }
+                    Err(ReceiveError::Transport(error)) => Err(cut(error)),
                 }
-                Err(ReceiveError::Protocol(error)) => Ok(Some(Input::Violation(error))),
-                Err(ReceiveError::Transport(error)) => Err(error),
-            },
+            }
             // Nothing more is there to be read: the sink gets at once all that came together.
             never = flush(self.parts.sink) => match never {},
-            () = self.parts.sink.failed() => Ok(None),
-            () = tick => Ok(Some(Input::Tick)),
+            () = self.parts.sink.failed() => {
+                Ok(Next::Outcome(Outcome::Ended(Ended::SinkFailed)))
+            },
+            () = wait_until(deadline) => Ok(Next::Input(Input::Tick)),
             failed = send(&mut self.outgoing) => Err(failed),
-            // A pause is silent, and for long; the heartbeats do there.
-            never = ping(&self.connection, self.silence), if listening && streaming => match never {},
+            () = path.acknowledgement(), if asking => {
+                self.note_life();
+                Ok(Next::Nothing)
+            }
+            tried = self.parts.tries.first(), if trying => Ok(self.moved(tried)),
+            () = sleep_until(silent_at), if watching => {
+                self.break_silence();
+                Ok(Next::Nothing)
+            }
+        }
+    }
+
+    /// Notes that the server is there, or need not be heard; what was tried beside is given up.
+    fn note_life(&mut self) {
+        let Parts { silence, tries, .. } = &mut self.parts;
+        silence.heard(Instant::now());
+        if !tries.is_empty() {
+            tries.give_up();
+            silence.was_alive();
+        }
+    }
+
+    /// Asks a silent server for a sign of life, and then tries another path beside this one: the
+    /// transport follows only so many changes of a client's address.
+    fn break_silence(&mut self) {
+        let Parts { silence, tries, course, settings, .. } = &mut self.parts;
+        self.connection.ping();
+        if silence.step(Instant::now()) == Step::Dial && course.is_resumable() {
+            tries.start(course.request(settings));
+        }
+    }
+
+    /// Goes on with the connection that answered. One that failed says nothing of this one.
+    fn moved(&mut self, tried: Result<Opened, Error>) -> Next {
+        match tried {
+            Ok(opened) => Next::Outcome(Outcome::Moved(opened)),
+            Err(error) => {
+                debug!(%error, "another connection was tried in vain");
+                Next::Nothing
+            }
         }
     }
 
     /// Sees a last CLOSE_STREAM off. Version 2 tells a server that it broke the protocol.
     async fn farewell(&mut self, ended: &Ended) {
-        debug!("session over: {ended:?}");
-        let broken = matches!(ended, Ended::Session(End::Violation(_)) | Ended::Broken(_));
-        if broken && self.connection.version() != Version::V1 {
-            self.outgoing.queue(&Pdu::Close(CloseReason::VIOLATION, Options::default()));
-            self.outgoing.finish();
-        }
-        if self.outgoing.is_finished() {
+        if matches!(ended, Ended::Session(End::Violation(_)) | Ended::Broken(_)) {
+            say_violation(&mut self.outgoing, self.connection.version()).await;
+        } else if self.outgoing.is_finished() {
             let _ = self.outgoing.delivered().await;
         }
     }
 }
 
-/// Pings the server for as long as it is silent.
-async fn ping(connection: &Handle, silence: Duration) -> Infallible {
-    loop {
-        sleep(silence).await;
-        connection.ping();
+/// What happens next.
+enum Next {
+    /// Something that concerns the machine.
+    Input(Input),
+    /// Nothing that does.
+    Nothing,
+    /// The end of the session, or of its connection.
+    Outcome(Outcome),
+}
+
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
     }
 }
 
@@ -277,9 +343,9 @@ async fn flush(sink: &Sink) -> Infallible {
 }
 
 /// Sends what is queued; ends only if that fails.
-async fn send(outgoing: &mut Outgoing) -> transport::Error {
+async fn send(outgoing: &mut Outgoing) -> Error {
     match outgoing.drain().await {
         Ok(()) => pending().await,
-        Err(error) => error,
+        Err(error) => cut(error),
     }
 }

@@ -4,8 +4,11 @@ mod ask;
 mod connect;
 mod course;
 mod driver;
+mod link;
 mod player;
 mod progress;
+mod retry;
+mod silence;
 mod sink;
 
 use std::path::PathBuf;
@@ -44,6 +47,8 @@ pub struct Settings {
     pub start: Start,
     /// How fast the server should send.
     pub rate: Rate,
+    /// How long to try to open a first session.
+    pub wait: Duration,
     /// How long to try to get a lost connection back without any progress.
     pub retry_for: Duration,
     /// Check the media against the server's digest.
@@ -135,12 +140,25 @@ pub enum Error {
     /// The server speaks only version 1.
     #[error("the server speaks protocol version 1, which has no {0}")]
     NeedsVersion2(&'static str),
-    /// The server broke off its answer, or gave none.
+    /// The server did not answer in time.
+    #[error(
+        "the server did not answer {question} within {after} s; --connect-timeout waits longer"
+    )]
+    NoAnswer {
+        /// What it was asked.
+        question: &'static str,
+        /// How long was waited, seconds.
+        after: f64,
+    },
+    /// The server broke off its answer, or gave another.
     #[error("the server did not answer {0}")]
-    NoAnswer(&'static str),
+    BrokenOff(&'static str),
     /// The server sends more titles than anybody has.
-    #[error("the server's list of titles does not end: gave up after {} entries", ask::MAX_TITLES)]
+    #[error("the server's list of titles does not end: gave up after {} MiB", ask::MAX_CATALOGUE >> 20)]
     EndlessCatalogue,
+    /// Connections come and go without bringing media.
+    #[error("no connection to the server brought any progress for {} s", .0.as_secs_f64())]
+    NoProgress(Duration),
     /// As the cause says; what came before it is kept in a file of its own.
     #[error("{cause}; what came so far is in {}{}", part.display(), way_out(cause))]
     Partial {
@@ -149,6 +167,13 @@ pub enum Error {
         /// The provisional file.
         part: PathBuf,
     },
+}
+
+impl Error {
+    fn no_answer(question: &'static str, after: Duration) -> Self {
+        // To the tenth of a second.
+        Self::NoAnswer { question, after: (after.as_secs_f64() * 10.0).round() / 10.0 }
+    }
 }
 
 fn title_needed(titles: &[Title]) -> String {

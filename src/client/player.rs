@@ -1,20 +1,23 @@
 //! One play, through as many sessions as it takes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
 
-use super::connect::connect;
-use super::course::{Backoff, Course};
-use super::driver::{Driver, Ended, Parts};
+use super::course::Course;
+use super::driver::{Driver, Ended, Outcome, Parts};
+use super::link::{Dialer, Opened, Tries, open};
 use super::progress::{Event, Reporter, Snapshot, Title};
+use super::retry::{Loss, Retries};
+use super::silence::Silence;
 use super::sink::Sink;
 use super::{Command, Error, Server, Settings, Start, ask};
 use crate::protocol::{CloseReason, NackCode, Version};
 use crate::session::client::End;
-use crate::transport::{self, Connection, Connector, Fingerprint};
+use crate::transport::Connection;
 
 /// The least time that a try to get a connection back has, however little of `retry_for` is left.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
@@ -23,7 +26,9 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Player<'a, R> {
     server: &'a Server,
     settings: &'a Settings,
-    connector: Arc<Connector>,
+    dialer: Arc<Dialer>,
+    tries: Tries,
+    silence: Silence,
     pub(super) sink: Sink,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) reporter: Reporter<R>,
@@ -39,14 +44,22 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         snapshot: watch::Sender<Snapshot>,
         report: R,
     ) -> Result<Self, Error> {
-        let connector = connector(server, settings)?;
+        let dialer = Arc::new(Dialer::new(server, settings)?);
         let start = match settings.start {
             Start::Byte(start) => start,
             Start::Fraction(_) => 0,
         };
-        let course = Course::new(settings, start, sink.is_discard());
-        let reporter = Reporter::new(snapshot, report);
-        let mut player = Self { server, settings, connector, sink, commands, reporter, course };
+        let mut player = Self {
+            server,
+            settings,
+            tries: Tries::new(dialer.clone()),
+            dialer,
+            silence: Silence::new(Instant::now()),
+            commands,
+            reporter: Reporter::new(snapshot, report),
+            course: Course::new(settings, start, sink.is_discard()),
+            sink,
+        };
         player.take_up();
         Ok(player)
     }
@@ -69,69 +82,157 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
 
     /// Plays to the end, or to what cannot be repaired.
     pub(super) async fn run(&mut self) -> Result<Ended, Error> {
-        let mut backoff = Backoff::new();
-        let mut position = self.course.position;
-        let mut progress = Instant::now();
-        let mut patience = self.patience();
+        let mut retries = Retries::new(self.settings, &self.course);
+        let mut patience = self.settings.connect_timeout;
+        let mut moved = None;
         loop {
-            let ended = self.session(patience).await;
-            let rested = std::mem::take(&mut self.course.rested);
-            if self.course.position > position {
-                position = self.course.position;
-                progress = Instant::now();
-                backoff = Backoff::new();
-            } else if rested {
-                progress = Instant::now();
-            }
-            let Some(loss) = self.loss(&ended) else { return ended };
-            let delay = backoff.next().max(loss.not_before);
-            if progress.elapsed() + delay > self.settings.retry_for {
-                return ended;
-            }
-            self.reporter.reconnecting(backoff.attempt, delay, position, loss.cause);
-            tokio::select! {
-                () = sleep(delay) => {}
-                () = stop_or_toggle(&mut self.commands, &mut self.course.paused) => {
-                    return Ok(Ended::Session(End::Stopped));
+            let opened = match moved.take() {
+                Some(opened) => Ok(Some(opened)),
+                None => self.open(patience).await,
+            };
+            let outcome = match opened {
+                Ok(Some(opened)) => self.stream(opened).await,
+                Ok(None) => return Ok(Ended::Session(End::Stopped)),
+                Err(error) => Err(error),
+            };
+            self.tries.give_up();
+            retries.note(&mut self.course, Instant::now());
+            let ended = match outcome {
+                Ok(Outcome::Moved(opened))
+                    if retries.left(&self.course, Instant::now()).is_zero() =>
+                {
+                    opened.connection.shut(0).await;
+                    return Err(Error::NoProgress(self.settings.retry_for));
                 }
+                Ok(Outcome::Moved(opened)) => {
+                    self.silence.was_dead();
+                    let silent = self.silence.length(Instant::now()).as_secs_f64();
+                    let cause = format!("nothing came for {silent:.1} s");
+                    self.reporter.reconnecting(1, Duration::ZERO, self.course.position, cause);
+                    self.report_opened(&opened);
+                    moved = Some(opened);
+                    continue;
+                }
+                Ok(Outcome::Ended(ended)) => Ok(ended),
+                Err(error) => Err(error),
+            };
+            let Some(loss) = Loss::of(&ended, &self.course) else { return ended };
+            if loss.waits_for_user && !self.wait_for_resume(&loss).await {
+                return Ok(Ended::Session(End::Stopped));
             }
-            let left = self.settings.retry_for.saturating_sub(progress.elapsed());
-            patience = self.patience().min(left.max(LEAST_PATIENCE));
+            let Some(delay) = retries.delay(&loss, &self.course, Instant::now()) else {
+                return ended;
+            };
+            self.reporter.reconnecting(retries.attempt(), delay, self.course.position, loss.cause);
+            if self.unless_over(sleep(delay)).await.is_none() {
+                return Ok(Ended::Session(End::Stopped));
+            }
+            let left = retries.left(&self.course, Instant::now());
+            patience = self.settings.connect_timeout.min(left.max(LEAST_PATIENCE));
         }
     }
 
-    /// One session over one connection, which is to be had within `patience`, to its end.
-    async fn session(&mut self, patience: Duration) -> Result<Ended, Error> {
-        let (mut connection, fingerprint) = tokio::select! {
-            connected = dial(self.server, &self.connector, patience) => connected?,
-            () = stop_or_toggle(&mut self.commands, &mut self.course.paused) => {
-                return Ok(Ended::Session(End::Stopped));
-            }
-        };
-        self.reporter.connected(connection.handle(), fingerprint);
-        let version = connection.handle().version();
-        if version == Version::V1 {
-            self.do_without_version_2()?;
-        } else if let (Start::Fraction(part), None) = (self.settings.start, self.course.size) {
-            self.find_start(&mut connection, part).await?;
+    /// Gets a session, within `patience` for each step; `None` if the play is over before.
+    async fn open(&mut self, patience: Duration) -> Result<Option<Opened>, Error> {
+        if !self.course.is_resumable() {
+            return self.open_first(patience).await;
         }
-        let stream = connection.open_stream().await?;
-        let ended = Driver::new(stream, connection.handle().clone(), self.parts()).run().await;
-        // What came before the end is not to wait for the next session.
-        self.sink.flush();
-        let ended = match ended {
-            // A reset takes away what was under way: the same as an end without CLOSE_STREAM.
-            Err(transport::Error::Reset(_)) => Ok(Ended::Session(End::Cut)),
-            Ok(Ended::Session(End::Refused { code, .. }))
+        let request = self.course.request(self.settings);
+        let Self { tries, sink, commands, course, .. } = self;
+        let no_answer = || Error::no_answer("OPEN_STREAM", patience);
+        let opened = async {
+            timeout(patience, tries.run(&request)).await.unwrap_or_else(|_| Err(no_answer()))
+        };
+        match unless_over(sink, commands, &mut course.paused_by_user, opened).await {
+            Some(opened) => {
+                let opened = opened?;
+                self.report_opened(&opened);
+                Ok(Some(opened))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Gets a session from a server of which nothing is known yet.
+    async fn open_first(&mut self, patience: Duration) -> Result<Option<Opened>, Error> {
+        let dialer = self.dialer.clone();
+        let Some(connected) = self.unless_over(dialer.connect(patience)).await else {
+            return Ok(None);
+        };
+        let (mut connection, fingerprint) = connected?;
+        self.reporter.connected(connection.handle(), fingerprint);
+        if connection.handle().version() == Version::V1 {
+            self.do_without_version_2()?;
+        } else if let (Start::Fraction(part), None) = (self.settings.start, self.course.size)
+            && !self.find_start(&mut connection, part).await?
+        {
+            return Ok(None);
+        }
+        self.reporter.requested(self.settings.open.clone());
+        let request = self.course.request(self.settings);
+        let error = match self.unless_over(open(&mut connection, request, patience)).await {
+            Some(Ok(granted)) => return Ok(Some(Opened { connection, fingerprint, granted })),
+            Some(Err(error)) => Some(error),
+            None => None,
+        };
+        let error = match error {
+            Some(Error::Session(End::Refused { code, .. }))
                 if code == NackCode::NoSuchTitle as u16 && !self.course.has_title() =>
             {
-                Err(Error::TitleNeeded(ask::titles(&mut connection, self.patience()).await?))
+                let titles = ask::titles(&mut connection, self.settings.connect_timeout);
+                match self.unless_over(titles).await {
+                    Some(titles) => Some(titles.map_or_else(|error| error, Error::TitleNeeded)),
+                    None => None,
+                }
             }
-            ended => ended.map_err(Error::from),
+            error => error,
         };
-        let broken = matches!(ended, Ok(Ended::Session(End::Violation(_)) | Ended::Broken(_)));
+        let broken = matches!(error, Some(Error::Session(End::Violation(_))));
         connection.shut(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
-        ended
+        error.map_or(Ok(None), Err)
+    }
+
+    /// Runs a session to its end.
+    async fn stream(&mut self, opened: Opened) -> Result<Outcome, Error> {
+        let Opened { connection, granted, .. } = opened;
+        let outcome = Driver::run(granted, connection.handle().clone(), self.parts()).await;
+        // What came before the end is not to wait for the next session.
+        self.sink.flush();
+        let broken = matches!(
+            outcome,
+            Ok(Outcome::Ended(Ended::Session(End::Violation(_)) | Ended::Broken(_)))
+        );
+        connection.shut(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
+        outcome
+    }
+
+    /// Tells of a session that goes on with an earlier one.
+    fn report_opened(&mut self, opened: &Opened) {
+        self.reporter.connected(opened.connection.handle(), opened.fingerprint);
+        self.reporter.requested(self.settings.open.clone());
+    }
+
+    /// Waits until a play whose paused session the server closed is to go on; false if it is over.
+    async fn wait_for_resume(&mut self, loss: &Loss) -> bool {
+        warn!("{}; it goes on when it is resumed", loss.cause);
+        let Self { sink, commands, course, .. } = self;
+        while course.paused_by_user || !sink.has_room() {
+            tokio::select! {
+                Some(command) = commands.recv() => match command {
+                    Command::Stop => return false,
+                    Command::TogglePause => course.paused_by_user = !course.paused_by_user,
+                },
+                () = sink.room() => {}
+                () = sink.failed() => return false,
+            }
+        }
+        true
+    }
+
+    /// Waits for `future`; `None` if the play is over before.
+    async fn unless_over<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        let Self { sink, commands, course, .. } = self;
+        unless_over(sink, commands, &mut course.paused_by_user, future).await
     }
 
     /// Drops what version 1 cannot do, or says that it cannot.
@@ -149,11 +250,13 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         Ok(())
     }
 
-    /// Finds out at which byte a part of the whole begins.
-    async fn find_start(&mut self, connection: &mut Connection, part: f64) -> Result<(), Error> {
+    /// Finds out at which byte a part of the whole begins; false if the play is over before.
+    async fn find_start(&mut self, connection: &mut Connection, part: f64) -> Result<bool, Error> {
         let open = self.settings.open.clone();
-        let options = self.course.request();
-        let size = ask::size(connection, open, options, self.patience()).await?;
+        let options = self.course.options();
+        let size = ask::size(connection, open, options, self.settings.connect_timeout);
+        let Some(size) = self.unless_over(size).await else { return Ok(false) };
+        let size = size?;
         let start = (size as f64 * part) as u64;
         if self.course.start != start {
             // What an earlier play left begins elsewhere.
@@ -162,37 +265,7 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             }
             (self.course.start, self.course.position) = (start, start);
         }
-        Ok(())
-    }
-
-    fn patience(&self) -> Duration {
-        self.settings.connect_timeout
-    }
-
-    /// Whether a session ended in a way that another one can repair.
-    fn loss(&self, ended: &Result<Ended, Error>) -> Option<Loss> {
-        if !self.course.is_resumable() {
-            return None;
-        }
-        let loss = |cause: String| Some(Loss { cause, not_before: Duration::ZERO });
-        match ended {
-            Err(Error::Transport(error)) if error.is_transient() => loss(error.to_string()),
-            Ok(Ended::Session(end)) => match end {
-                End::Stalled(_) | End::Timeout(_) | End::NoAnswer(_) | End::Cut => {
-                    loss(end.to_string())
-                }
-                End::Closed { reason: CloseReason::SHUTDOWN | CloseReason::TIMEOUT, .. } => {
-                    let not_before = end.retry_after().unwrap_or_default();
-                    Some(Loss { cause: end.to_string(), not_before })
-                }
-                End::Refused { code, .. } if *code == NackCode::Busy as u16 => {
-                    let not_before = end.retry_after().unwrap_or_default();
-                    Some(Loss { cause: end.to_string(), not_before })
-                }
-                _ => None,
-            },
-            _ => None,
-        }
+        Ok(true)
     }
 
     /// What the driver of a session works with.
@@ -204,21 +277,16 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             commands: &mut self.commands,
             reporter: &mut self.reporter,
             course: &mut self.course,
+            silence: &mut self.silence,
+            tries: &mut self.tries,
         }
     }
 }
 
-/// A session that was lost.
-struct Loss {
-    cause: String,
-    /// How long the server wants to be left alone.
-    not_before: Duration,
-}
-
 /// Asks a server for its titles.
 pub(super) async fn titles(server: &Server, settings: &Settings) -> Result<Vec<Title>, Error> {
-    let connector = connector(server, settings)?;
-    let (mut connection, _) = dial(server, &connector, settings.connect_timeout).await?;
+    let dialer = Dialer::new(server, settings)?;
+    let (mut connection, _) = dialer.connect(settings.connect_timeout).await?;
     if connection.handle().version() == Version::V1 {
         return Err(Error::NeedsVersion2("catalogue"));
     }
@@ -227,17 +295,19 @@ pub(super) async fn titles(server: &Server, settings: &Settings) -> Result<Vec<T
     titles
 }
 
-fn connector(server: &Server, settings: &Settings) -> Result<Arc<Connector>, Error> {
-    Ok(Arc::new(Connector::new(&server.transport, &server.trust, &settings.versions)?))
-}
-
-async fn dial(
-    server: &Server,
-    connector: &Arc<Connector>,
-    patience: Duration,
-) -> Result<(Connection, Fingerprint), transport::Error> {
-    let name = server.name.as_ref().unwrap_or(&server.address.host);
-    connect(connector, &server.address, name, patience).await
+/// Waits for `future`; `None` if the user stops the play or its sink fails before.
+async fn unless_over<T>(
+    sink: &Sink,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    paused: &mut bool,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop_or_toggle(commands, paused) => None,
+        () = sink.failed() => None,
+        output = future => Some(output),
+    }
 }
 
 /// Waits until the user asks to stop.

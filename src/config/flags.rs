@@ -37,6 +37,7 @@ impl From<&cli::Play> for Layer {
                 pause_for: flags.pause_for,
                 rate: flags.rate,
                 connect_timeout: flags.connect_timeout,
+                wait: flags.wait,
                 retry_for: flags.retry_for,
             },
             tls: Tls {

@@ -97,6 +97,7 @@ layer! {
         pause_for: PauseFor,
         rate: Rate,
         connect_timeout: ConnectTimeout,
+        wait: RetryFor,
         retry_for: RetryFor,
     }
     tls: Tls {

@@ -203,6 +203,7 @@ fn client_settings(
         title: title.or(flags.title.as_ref()).cloned().map(String::from),
         start: flags.start.map_or(Start::Byte(0), Start::from),
         rate: setting!(layer.client.rate).into(),
+        wait: setting!(layer.client.wait).get(),
         retry_for: setting!(layer.client.retry_for).get(),
         verify: !flags.no_verify,
     })

@@ -91,6 +91,8 @@ impl CloseReason {
     pub const BEHIND: Self = Self(5);
     /// A limit of the server.
     pub const LIMIT: Self = Self(6);
+    /// The client may not have it any more.
+    pub const NOT_AUTHORISED: Self = Self(7);
     /// The peer broke the protocol.
     pub const VIOLATION: Self = Self(99);
 }
@@ -105,6 +107,7 @@ impl fmt::Display for CloseReason {
             Self::MEDIA => "the media became unreadable or changed",
             Self::BEHIND => "too far behind a live stream",
             Self::LIMIT => "a limit of the server",
+            Self::NOT_AUTHORISED => "not authorised any more",
             Self::VIOLATION => "protocol violation",
             Self(code) => return write!(f, "reason {code}"),
         })

@@ -56,4 +56,18 @@ pub enum Error {
         /// max_chunk_size of OPEN_ACK, in bytes.
         limit: u32,
     },
+    /// A chunk of version 2 has no payload.
+    #[error("STREAM_CHUNK {seq} is empty")]
+    EmptyChunk {
+        /// The seq that came.
+        seq: u32,
+    },
+    /// The media goes on after the end that OPEN_ACK announced.
+    #[error("a chunk of {got} bytes where {left} were left of the announced size")]
+    PastTheEnd {
+        /// Bytes of payload that came.
+        got: u32,
+        /// Bytes that were still to come.
+        left: u64,
+    },
 }

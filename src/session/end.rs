@@ -51,7 +51,7 @@ pub enum End {
 }
 
 impl End {
-    pub(super) fn refused(code: u16, options: Options) -> Self {
+    pub(crate) fn refused(code: u16, options: Options) -> Self {
         let retry_after = retry_after(&options);
         Self::Refused { code, reason: options.reason, retry_after }
     }

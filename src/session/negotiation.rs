@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use crate::protocol::{NackCode, OpenAck, OpenStream};
 
+/// The longest that a chunk may take to send, whatever the keepalive interval: clients follow no
+/// longer interval than this.
+const MAX_CHUNK_TIME: Duration = Duration::from_secs(60);
+
 /// What a server is ready to grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
@@ -57,11 +61,13 @@ impl Offer {
     }
 
     /// The largest payload at a rate in bit/s, where 0 is no limit. A chunk must not take longer
-    /// to send than the keepalive interval, or the client would think the server stalled.
+    /// to send than the keepalive interval or [`MAX_CHUNK_TIME`], or the client would think the
+    /// server stalled.
     pub fn chunk_size_at(&self, rate: u64) -> u32 {
         let rate = if rate == 0 { u64::MAX } else { rate };
-        let per_keepalive = rate.saturating_mul(wire_seconds(self.keepalive).into()) / 8;
-        u32::try_from(per_keepalive).unwrap_or(u32::MAX).clamp(1, self.chunk_size)
+        let seconds = wire_seconds(self.keepalive.min(MAX_CHUNK_TIME));
+        let in_time = rate.saturating_mul(seconds.into()) / 8;
+        u32::try_from(in_time).unwrap_or(u32::MAX).clamp(1, self.chunk_size)
     }
 }
 

@@ -52,6 +52,10 @@ const SEND_RING: usize = 256 * 1024;
 /// Handshakes under way above which a client must prove its address first (QUIC Retry).
 const UNPROVEN_HANDSHAKES: usize = 512;
 
+/// How much longer a handshake may take than its caller waits: the caller's words say more than
+/// the endpoint's.
+const HANDSHAKE_SLACK: Duration = Duration::from_secs(1);
+
 /// How long a client that leaves waits for its last packet to be sent. The endpoint needs to run
 /// for that, and no more; it does not count as idle before several round trips have passed.
 const SHUT_GRACE: Duration = Duration::from_millis(10);
@@ -95,7 +99,7 @@ impl Listener {
             .map_err(setting)?
             .with_stateless_reset_token(ResetTokens::new(identity))
             .map_err(setting)?
-            .with_io(io(address, settings)?)
+            .with_io(io(address, settings).map_err(|source| Error::Bind { address, source })?)
             .map_err(setting)?;
         let started = match settings.congestion {
             Congestion::Bbr => {
@@ -153,24 +157,31 @@ impl std::fmt::Display for Address {
 #[derive(Debug)]
 pub struct Connector {
     settings: Settings,
+    patience: Duration,
     tls: Arc<rustls::ClientConfig>,
     seen: Seen,
 }
 
 impl Connector {
-    /// A connector that offers these protocol versions, newest first.
+    /// A connector that offers these protocol versions, newest first. Whoever connects waits for
+    /// a handshake as long as `patience`.
     ///
     /// # Errors
     /// [`Error::Tls`] if the trusted certificates cannot be read.
-    pub fn new(settings: &Settings, trust: &Trust, versions: &[Version]) -> Result<Self, Error> {
+    pub fn new(
+        settings: &Settings,
+        trust: &Trust,
+        versions: &[Version],
+        patience: Duration,
+    ) -> Result<Self, Error> {
         let (tls, seen) = tls::client_config(trust, versions)?;
-        Ok(Self { settings: settings.clone(), tls: Arc::new(tls), seen })
+        Ok(Self { settings: settings.clone(), patience, tls: Arc::new(tls), seen })
     }
 
     /// Connects to one address and expects `name` in its certificate.
     ///
     /// # Errors
-    /// Those of a handshake; there is no deadline but s2n-quic's own, of 10 s.
+    /// Those of a handshake.
     pub async fn connect(
         &self,
         address: SocketAddr,
@@ -183,7 +194,9 @@ impl Connector {
         let client = self.endpoint(address)?;
         let connect = Connect::new(address).with_server_name(name);
         match client.connect(connect).await {
-            Ok(connection) => {
+            Ok(mut connection) => {
+                // A pause may be longer than a NAT on the way remembers the path.
+                connection.keep_alive(true)?;
                 let connection = Connection::new(connection, Some(client))?;
                 match self.seen.verdict() {
                     Some(Ok(fingerprint)) => Ok((connection, fingerprint)),
@@ -205,8 +218,10 @@ impl Connector {
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let local = SocketAddr::new(any, 0);
+        let socket_error = |source| Error::Socket { server: peer, source };
         let limits = limits(&self.settings)
-            .with_data_window(RECEIVE_WINDOW)
+            .with_max_handshake_duration(self.patience + HANDSHAKE_SLACK)
+            .and_then(|limits| limits.with_data_window(RECEIVE_WINDOW))
             .and_then(|limits| limits.with_bidirectional_local_data_window(RECEIVE_WINDOW))
             .and_then(|limits| limits.with_max_open_remote_bidirectional_streams(0))
             .and_then(|limits| limits.with_max_open_remote_unidirectional_streams(0))
@@ -218,7 +233,7 @@ impl Connector {
             .map_err(setting)?
             .with_event(Observer)
             .map_err(setting)?
-            .with_io(io(local, &self.settings)?)
+            .with_io(io(local, &self.settings).map_err(socket_error)?)
             .map_err(setting)?;
         let started = match self.settings.congestion {
             Congestion::Bbr => {
@@ -229,7 +244,7 @@ impl Connector {
             }
         };
         let other = |error: s2n_quic::provider::StartError| io::Error::other(error.to_string());
-        started.map_err(|error| Error::Bind { address: local, source: other(error) })
+        started.map_err(|error| socket_error(other(error)))
     }
 }
 
@@ -362,9 +377,8 @@ fn limits(settings: &Settings) -> Limits {
         .unwrap_or(limits)
 }
 
-fn io(address: SocketAddr, settings: &Settings) -> Result<io_provider::Provider, Error> {
+fn io(address: SocketAddr, settings: &Settings) -> io::Result<io_provider::Provider> {
     let buffer = settings.socket_buffer as usize;
-    let bind_error = |source| Error::Bind { address, source };
     io_provider::Builder::default()
         .with_receive_address(address)
         .and_then(|io| io.with_max_mtu(settings.mtu))
@@ -373,7 +387,6 @@ fn io(address: SocketAddr, settings: &Settings) -> Result<io_provider::Provider,
         .and_then(|io| io.with_internal_send_buffer_size(SEND_RING))
         .and_then(|io| io.with_internal_recv_buffer_size(RECEIVE_RING))
         .and_then(|io| io.build())
-        .map_err(bind_error)
 }
 
 /// How large a socket buffer the kernel grants where `wanted` bytes are asked for, if it says.

@@ -28,6 +28,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A client cannot have a socket to reach a server with.
+    #[error("cannot open a UDP socket to reach {server}")]
+    Socket {
+        /// The address to connect to.
+        server: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A setting that s2n-quic refuses.
     #[error("a transport setting was refused: {0}")]
     Setting(String),
@@ -52,7 +60,10 @@ pub enum Error {
         source: io::Error,
     },
     /// Nothing answered.
-    #[error("no answer from {server} within {} s; is the server running, and UDP let through?", after.as_secs_f32())]
+    #[error(
+        "no answer from {server} within {} s; is the server running, and UDP let through?",
+        seconds(*after)
+    )]
     NoAnswer {
         /// Who was asked.
         server: String,
@@ -83,7 +94,8 @@ impl Error {
     /// Whether the same thing may succeed a moment later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Resolve { .. }
+            Self::Socket { .. }
+            | Self::Resolve { .. }
             | Self::NoAnswer { .. }
             | Self::ConnectionRefused
             | Self::Reset(_)
@@ -99,6 +111,41 @@ impl Error {
             | Self::Handshake(_) => false,
         }
     }
+
+    /// How far a try to connect got before it failed: of the addresses of one name, the error of
+    /// the one that got furthest says most.
+    pub fn reached(&self) -> Reached {
+        match self {
+            Self::Bind { .. }
+            | Self::Socket { .. }
+            | Self::Setting(_)
+            | Self::Tls(_)
+            | Self::Resolve { .. } => Reached::Nothing,
+            Self::NoAnswer { .. } | Self::Idle | Self::Lost(_) => Reached::Network,
+            Self::ConnectionRefused | Self::Reset(_) | Self::Closed | Self::ClosedWithError(_) => {
+                Reached::Server
+            }
+            Self::Untrusted(_) | Self::NoCommonProtocol | Self::Handshake(_) => Reached::Handshake,
+        }
+    }
+}
+
+/// How far a try to connect got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reached {
+    /// No packet was sent.
+    Nothing,
+    /// Packets were sent, and not answered.
+    Network,
+    /// A server answered.
+    Server,
+    /// A server showed who it is.
+    Handshake,
+}
+
+/// Seconds for people: whole ones, or to the tenth.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 impl From<connection::Error> for Error {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use certificate::{Certificate, CertificateError, is_server_name};
 pub use endpoint::{Address, Connection, Connector, Handle, Listener, granted_socket_buffer};
-pub use error::Error;
+pub use error::{Error, Reached};
 pub use fingerprint::Fingerprint;
 pub use framed::{Incoming, Outgoing, ReceiveError};
 pub use identity::Identity;

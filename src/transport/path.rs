@@ -38,6 +38,11 @@ impl Path {
         self.lost_packets.load(Ordering::Relaxed)
     }
 
+    /// Waits until the peer acknowledges something.
+    pub async fn acknowledgement(&self) {
+        self.acknowledged.notified().await;
+    }
+
     /// How many bytes the send buffer should hold: what is in flight, and what the path takes in
     /// a tenth of a second. On a slow path that is little, and a pause takes effect at once; on a
     /// fast one it is more than the buffer has.

@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod python;
+pub(crate) mod relay;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};

@@ -115,6 +115,7 @@ fn settings() -> client::Settings {
         title: None,
         start: Start::Byte(0),
         rate: client::Rate::BitsPerSecond(8_000_000),
+        wait: Duration::ZERO,
         retry_for: PATIENCE,
         verify: true,
     }

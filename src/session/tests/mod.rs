@@ -1,6 +1,7 @@
 //! The machines against the tables of the protocol, against their timers, and against each other.
 
 mod client;
+mod hostile_server;
 mod reconnect;
 mod server;
 mod simulation;

@@ -276,7 +276,7 @@ impl World {
                     self.send_to_server(Pdu::Heartbeat { timestamp, echo: false });
                 }
                 Action::Accepted { ack, options, session_id } => {
-                    assert_eq!((ack, options, session_id), (ACK, granted(), SESSION));
+                    assert_eq!((ack, options, session_id), (ACK, self.granted(), SESSION));
                     self.client_id = if self.version == V1 { ANY_ID } else { session_id };
                 }
                 Action::Deliver { seq, payload: bytes } => {
@@ -301,6 +301,12 @@ impl World {
         }
     }
 
+    /// What the server says of media that is all chunks.
+    fn granted(&self) -> Options {
+        let total_size = Some(u64::from(self.chunks) * MAX_CHUNK as u64);
+        Options { total_size, ..granted() }
+    }
+
     fn step_server(&mut self, input: server::Input) {
         use server::{Action, Input, State};
         let (server, action) = self.server.step(input, self.now);
@@ -315,7 +321,7 @@ impl World {
                 self.server_id = SESSION;
                 self.step_server(Input::Opened { session_id: SESSION });
             }
-            Some(Action::SendAck) => self.send_to_client(Pdu::OpenAck(ACK, granted())),
+            Some(Action::SendAck) => self.send_to_client(Pdu::OpenAck(ACK, self.granted())),
             Some(Action::SendHeartbeat) => {
                 self.send_to_client(Pdu::Heartbeat { timestamp: 0, echo: false });
             }

@@ -1,126 +1,26 @@
-//! The client's side of a session.
+//! The client's state machine.
 
 use std::time::Duration;
 
-pub use super::end::End;
-
-use super::Time;
+use super::{Action, Cause, End, Input, ScriptedPause, State};
 use crate::protocol::{
-    CloseReason, Digest, Error, Frame, Kind, MAX_CHUNK_SIZE, OpenAck, OpenStream, Options, Payload,
-    Pdu, Version,
+    Chunk, CloseReason, Error, Frame, Kind, MAX_CHUNK_SIZE, OpenAck, Options, Pdu, Version,
 };
+use crate::session::Time;
 
 /// How long a client that stops waits for the server's CLOSE_STREAM.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-/// Where a session is, numbered as in the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Nothing has been sent.
-    Idle,
-    /// OPEN_STREAM is out.
-    OpenSent,
-    /// Chunks arrive.
-    Streaming,
-    /// The server was asked for silence.
-    Paused(Cause),
-    /// CLOSE_STREAM is out.
-    Closing,
-    /// Nothing more happens.
-    Closed,
-}
+/// The longest keepalive interval that a client follows, whatever the server announces: a stall
+/// is found out within twice that.
+const MAX_KEEPALIVE: Duration = Duration::from_secs(60);
 
-impl State {
-    /// The state's number in the protocol.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Idle => 0,
-            Self::OpenSent => 1,
-            Self::Streaming => 2,
-            Self::Paused(_) => 3,
-            Self::Closing => 4,
-            Self::Closed => 5,
-        }
-    }
-}
+/// The longest session timeout that a client follows.
+const MAX_SESSION_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Who asked for a pause, and so who ends it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// The user, by key.
-    User,
-    /// The script, until a time.
-    Script(Time),
-    /// The sink, which takes nothing.
-    Sink,
-}
-
-/// A pause that is planned beforehand, as the origin client makes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ScriptedPause {
-    /// The chunk after which to pause.
-    pub at: u32,
-    /// How long.
-    pub length: Duration,
-}
-
-/// What can happen to a session.
-#[derive(Debug)]
-pub enum Input {
-    /// The stream is open; ask for media.
-    Connected(OpenStream, Options),
-    /// A frame came from the server.
-    Frame(Frame),
-    /// The bytes from the server cannot be followed any further.
-    Violation(Error),
-    /// The stream ended.
-    StreamEnded,
-    /// The user asked to pause, or to go on.
-    TogglePause,
-    /// The user asked to stop.
-    Stop,
-    /// The sink has no room for the next chunk.
-    SinkFull,
-    /// The sink has room again.
-    SinkReady,
-    /// A timer that [`Client::deadline`] asked for has run out.
-    Tick,
-}
-
-/// What a driver has to do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Send a PDU.
-    Send(Pdu),
-    /// Send HEARTBEAT with the clock's time.
-    SendHeartbeat,
-    /// These terms hold from now on.
-    Accepted {
-        /// What the server granted.
-        ack: OpenAck,
-        /// What version 2 says beside it.
-        options: Options,
-        /// The session id that the server assigned.
-        session_id: u32,
-    },
-    /// Hand media on to the sink.
-    Deliver {
-        /// The chunk's number.
-        seq: u32,
-        /// Its bytes.
-        payload: Payload,
-    },
-    /// Send CLOSE_STREAM, then finish the stream.
-    Close,
-    /// A heartbeat of ours came back with this timestamp.
-    Echoed(u64),
-    /// This is the digest of the whole media.
-    Digest(Digest),
-    /// The session is over.
-    End(End),
-    /// Log that something was ignored.
-    Ignore(&'static str),
-}
+/// Media bytes after PAUSE_STREAM from which on a client stops reading. A server that heeds the
+/// pause has sent less: what was in its send buffer, 1 MiB and a chunk.
+const MAX_AFTER_PAUSE: u64 = 2 * 1024 * 1024;
 
 /// The machine.
 #[derive(Debug, Clone, Copy)]
@@ -139,6 +39,10 @@ pub struct Client {
     max_chunk_size: u32,
     /// seq of the chunk that is due.
     next_seq: u32,
+    /// Media bytes that are still to come, where the server announced a size.
+    left: Option<u64>,
+    /// Media bytes that came since PAUSE_STREAM.
+    after_pause: u64,
     /// When OPEN_STREAM or CLOSE_STREAM went out, whichever the server has to answer.
     asked: Time,
     /// When a valid PDU last came from the server.
@@ -170,6 +74,8 @@ impl Client {
             session_timeout: Duration::MAX,
             max_chunk_size: 0,
             next_seq: 1,
+            left: None,
+            after_pause: 0,
             asked: now,
             heard: now,
             chunk_heard: now,
@@ -195,6 +101,12 @@ impl Client {
             State::Idle | State::OpenSent => self.begin_paused,
             state => state == State::Paused(Cause::User),
         }
+    }
+
+    /// Whether the server is to be read from. False once it has sent more into a pause than one
+    /// that heeds PAUSE_STREAM can have had under way; the transport's flow control then holds it.
+    pub fn is_reading(&self) -> bool {
+        self.after_pause <= MAX_AFTER_PAUSE
     }
 
     /// seq of the last chunk that came; 0 before the first.
@@ -224,7 +136,7 @@ impl Client {
     /// When the server counts as gone: nothing at all for the session timeout.
     fn silent_at(&self) -> Option<Time> {
         let at = self.heard.saturating_add(self.session_timeout);
-        self.sink_full_since.is_none().then_some(at)
+        (self.sink_full_since.is_none() && self.is_reading()).then_some(at)
     }
 
     /// When a sink that takes nothing becomes a pause.
@@ -242,7 +154,7 @@ impl Client {
         use State::{Closed, Closing, Idle, OpenSent, Paused, Streaming};
 
         let input = self.checked(input);
-        if let Input::Frame(Frame::Pdu { .. }) = input {
+        if is_sign_of_life(&input) {
             self.heard = now;
         }
         let due = |at: Option<Time>| at.is_some_and(|at| now >= at);
@@ -259,7 +171,7 @@ impl Client {
                 Input::Frame(Frame::Pdu { pdu: Pdu::OpenAck(ack, options), session_id }),
             ) => {
                 self.session_id = session_id;
-                self.note_terms(ack, now);
+                self.note_terms(ack, &options, now);
                 let accepted = Some(Action::Accepted { ack, options, session_id });
                 match self.begin_paused {
                     true => (Paused(Cause::User), [accepted, Some(Action::Send(Pdu::Pause))]),
@@ -279,25 +191,9 @@ impl Client {
             }
 
             (Streaming | Paused(_), Input::Frame(Frame::Pdu { pdu: Pdu::Chunk(chunk), .. })) => {
-                let size = chunk.payload.len() as u32;
-                if chunk.seq != self.next_seq {
-                    let error = Error::Sequence { got: chunk.seq, want: self.next_seq };
-                    (Closed, [Some(Action::End(End::Violation(error))), None])
-                } else if size > self.max_chunk_size {
-                    let error = Error::ChunkTooLarge { got: size, limit: self.max_chunk_size };
-                    (Closed, [Some(Action::End(End::Violation(error))), None])
-                } else {
-                    self.next_seq = self.next_seq.wrapping_add(1);
-                    self.chunk_heard = now;
-                    let deliver = Some(Action::Deliver { seq: chunk.seq, payload: chunk.payload });
-                    let scripted = self.script.take_if(|script| script.at == chunk.seq);
-                    match (self.state, scripted) {
-                        (Streaming, Some(script)) => (
-                            Paused(Cause::Script(now.saturating_add(script.length))),
-                            [deliver, Some(Action::Send(Pdu::Pause))],
-                        ),
-                        (state, _) => (state, [deliver, None]),
-                    }
+                match self.check(&chunk) {
+                    Ok(()) => self.take_chunk(chunk, now),
+                    Err(error) => (Closed, [Some(Action::End(End::Violation(error))), None]),
                 }
             }
             (
@@ -317,9 +213,7 @@ impl Client {
                 self.begin_paused = !self.begin_paused;
                 (self.state, [None, None])
             }
-            (Streaming, Input::TogglePause) => {
-                (Paused(Cause::User), [Some(Action::Send(Pdu::Pause)), None])
-            }
+            (Streaming, Input::TogglePause) => self.pause(Cause::User),
             // The server is silent already; from now on only the user ends it.
             (Paused(Cause::Sink), Input::TogglePause) => (Paused(Cause::User), [None, None]),
             (Paused(_), Input::TogglePause) => self.resume(now),
@@ -358,9 +252,7 @@ impl Client {
             (Streaming, Input::Tick) if due(self.stalled_at()) => {
                 (Closed, [Some(Action::Close), Some(Action::End(End::Stalled(self.stall_limit())))])
             }
-            (Streaming, Input::Tick) if due(self.sink_pause_at()) => {
-                (Paused(Cause::Sink), [Some(Action::Send(Pdu::Pause)), None])
-            }
+            (Streaming, Input::Tick) if due(self.sink_pause_at()) => self.pause(Cause::Sink),
             (Paused(Cause::Script(until)), Input::Tick) if now >= until => self.resume(now),
             (Streaming | Paused(_), Input::Tick) if now >= self.next_heartbeat => {
                 self.next_heartbeat = now.saturating_add(self.keepalive);
@@ -417,16 +309,79 @@ impl Client {
 
     /// Takes over what the server granted. Intervals are kept within sense: 0 would be a busy
     /// loop, and a foreign server may announce any u32.
-    fn note_terms(&mut self, ack: OpenAck, now: Time) {
-        self.keepalive = Duration::from_secs(ack.keepalive.max(1).into());
-        self.session_timeout = Duration::from_secs(ack.session_timeout.max(1).into());
+    fn note_terms(&mut self, ack: OpenAck, options: &Options, now: Time) {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.max(1).into());
+        self.keepalive = seconds(ack.keepalive).min(MAX_KEEPALIVE);
+        self.session_timeout = seconds(ack.session_timeout).min(MAX_SESSION_TIMEOUT);
         self.max_chunk_size = ack.max_chunk_size.min(MAX_CHUNK_SIZE);
+        let start = options.start_offset.unwrap_or(0);
+        self.left = options.total_size.map(|size| size.saturating_sub(start));
         self.chunk_heard = now;
         self.next_heartbeat = now.saturating_add(self.keepalive);
     }
 
+    /// Whether a chunk is the one due, and within what OPEN_ACK announced.
+    fn check(&self, chunk: &Chunk) -> Result<(), Error> {
+        let got = chunk.payload.len() as u32;
+        if chunk.seq != self.next_seq {
+            Err(Error::Sequence { got: chunk.seq, want: self.next_seq })
+        } else if got > self.max_chunk_size {
+            Err(Error::ChunkTooLarge { got, limit: self.max_chunk_size })
+        } else if got == 0 && self.version != Version::V1 {
+            Err(Error::EmptyChunk { seq: chunk.seq })
+        } else if let Some(left) = self.left.filter(|left| u64::from(got) > *left) {
+            Err(Error::PastTheEnd { got, left })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Hands a good chunk on, and pauses after it where the script says so.
+    fn take_chunk(&mut self, chunk: Chunk, now: Time) -> (State, [Option<Action>; 2]) {
+        let bytes = chunk.payload.len() as u64;
+        self.next_seq = self.next_seq.wrapping_add(1);
+        self.left = self.left.map(|left| left.saturating_sub(bytes));
+        if bytes > 0 {
+            self.chunk_heard = now;
+        }
+        let deliver = Some(Action::Deliver { seq: chunk.seq, payload: chunk.payload });
+        let scripted = self.script.take_if(|script| script.at == chunk.seq);
+        match (self.state, scripted) {
+            (State::Streaming, Some(script)) => {
+                let (paused, [pause, _]) =
+                    self.pause(Cause::Script(now.saturating_add(script.length)));
+                (paused, [deliver, pause])
+            }
+            (State::Paused(_), _) => {
+                self.after_pause = self.after_pause.saturating_add(bytes);
+                (self.state, [deliver, None])
+            }
+            (state, _) => (state, [deliver, None]),
+        }
+    }
+
+    fn pause(&mut self, cause: Cause) -> (State, [Option<Action>; 2]) {
+        self.after_pause = 0;
+        (State::Paused(cause), [Some(Action::Send(Pdu::Pause)), None])
+    }
+
     fn resume(&mut self, now: Time) -> (State, [Option<Action>; 2]) {
+        if !self.is_reading() {
+            // The server was not listened to meanwhile.
+            self.heard = now;
+            self.after_pause = 0;
+        }
         self.chunk_heard = now;
         (State::Streaming, [Some(Action::Send(Pdu::Resume)), None])
+    }
+}
+
+/// Whether an input shows that the server is there. A chunk without media does not: a server that
+/// sends nothing else has stalled.
+fn is_sign_of_life(input: &Input) -> bool {
+    match input {
+        Input::Frame(Frame::Pdu { pdu: Pdu::Chunk(chunk), .. }) => chunk.payload.len() > 0,
+        Input::Frame(Frame::Pdu { .. }) => true,
+        _ => false,
     }
 }

@@ -1,0 +1,327 @@
+//! Whether and when to try again after a session was lost.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::course::Course;
+use super::driver::Ended;
+use super::{Error, Settings};
+use crate::protocol::{CloseReason, NackCode};
+use crate::session::client::End;
+use crate::transport;
+
+/// Bytes that count as progress. A server that brings less with each session would be tried for
+/// ever.
+const PROGRESS: u64 = 64 * 1024;
+
+/// A session that was lost in a way that another one can repair.
+#[derive(Debug, Default)]
+pub(super) struct Loss {
+    pub(super) cause: String,
+    /// How long the server wants to be left alone.
+    not_before: Duration,
+    /// The server is busy.
+    busy: bool,
+    /// It is tried again only if media came since the last such loss.
+    once: bool,
+    /// The server does not keep paused sessions: it is tried again when the play is resumed.
+    pub(super) waits_for_user: bool,
+}
+
+impl Loss {
+    /// Whether another session can repair that one ended like this.
+    pub(super) fn of(ended: &Result<Ended, Error>, course: &Course) -> Option<Self> {
+        if course.accepted && !course.is_resumable() {
+            return None;
+        }
+        match ended {
+            Err(Error::Transport(transport::Error::ClosedWithError(code))) => {
+                let reason = CloseReason(u16::try_from(*code).ok()?);
+                Self::of_close(reason, course)
+            }
+            Err(Error::Transport(error)) if error.is_transient() => Some(Self::default()),
+            Err(Error::NoAnswer { .. } | Error::BrokenOff(_)) => Some(Self::default()),
+            Ok(Ended::Session(end)) | Err(Error::Session(end)) => match end {
+                End::Stalled(_) | End::Timeout(_) | End::NoAnswer(_) | End::Cut => {
+                    Some(Self::default())
+                }
+                End::Closed { reason, .. } => Self::of_close(*reason, course),
+                End::Refused { code, .. } if *code == NackCode::Busy as u16 => {
+                    Some(Self { busy: true, ..Self::default() })
+                }
+                _ => None,
+            }
+            .map(|loss| Self { not_before: end.retry_after().unwrap_or_default(), ..loss }),
+            _ => None,
+        }
+        .map(|loss| Self { cause: cause(ended), ..loss })
+    }
+
+    fn of_close(reason: CloseReason, course: &Course) -> Option<Self> {
+        let paused = course.paused_by_user || course.paused_by_sink;
+        match reason {
+            CloseReason::SHUTDOWN | CloseReason::TIMEOUT => Some(Self::default()),
+            CloseReason::MEDIA => Some(Self { once: true, ..Self::default() }),
+            CloseReason::LIMIT => Some(Self { waits_for_user: paused, ..Self::default() }),
+            _ => None,
+        }
+    }
+}
+
+fn cause(ended: &Result<Ended, Error>) -> String {
+    match ended {
+        Ok(Ended::Session(end)) => end.to_string(),
+        Err(error) => error.to_string(),
+        Ok(_) => String::new(),
+    }
+}
+
+/// Counts the tries since the last progress, and the time that they take.
+#[derive(Debug)]
+pub(super) struct Retries {
+    /// How long to try to open a first session.
+    wait: Duration,
+    /// How long to try to get a lost one back.
+    retry_for: Duration,
+    backoff: Backoff,
+    /// Where in the media the last progress ended.
+    position: u64,
+    /// Whether there has been a session.
+    accepted: bool,
+    /// When the first loss since the last progress happened.
+    since: Option<Instant>,
+    /// Where in the media the server last failed to read it.
+    failed_at: Option<u64>,
+}
+
+impl Retries {
+    pub(super) fn new(settings: &Settings, course: &Course) -> Self {
+        Self {
+            wait: settings.wait,
+            retry_for: settings.retry_for,
+            backoff: Backoff::new(),
+            position: course.position,
+            accepted: false,
+            since: None,
+            failed_at: None,
+        }
+    }
+
+    /// Notes the end of a session, or of a try to get one.
+    pub(super) fn note(&mut self, course: &mut Course, now: Instant) {
+        let moved = course.position.saturating_sub(self.position) >= PROGRESS;
+        let opened = course.accepted && !self.accepted;
+        // While a session is paused it is no fault that no bytes come.
+        let rested = std::mem::take(&mut course.rested);
+        if moved || opened || rested {
+            self.position = course.position;
+            self.accepted = course.accepted;
+            self.backoff = Backoff::new();
+            self.since = None;
+        }
+        self.since.get_or_insert(now);
+    }
+
+    /// Which try comes next, since the last progress.
+    pub(super) fn attempt(&self) -> u32 {
+        self.backoff.attempt
+    }
+
+    /// How long to try at all.
+    fn limit(&self, course: &Course, loss: Option<&Loss>) -> Duration {
+        // A server that computes the digest of what an earlier play left is not just busy.
+        let compares = loss.is_some_and(|loss| loss.busy) && course.names_digest();
+        if course.accepted || compares { self.retry_for } else { self.wait }
+    }
+
+    /// How much time is left.
+    pub(super) fn left(&self, course: &Course, now: Instant) -> Duration {
+        let spent = self.since.map(|since| now.saturating_duration_since(since));
+        self.limit(course, None).saturating_sub(spent.unwrap_or_default())
+    }
+
+    /// How long to wait before the next try; `None` if there is to be none.
+    pub(super) fn delay(&mut self, loss: &Loss, course: &Course, now: Instant) -> Option<Duration> {
+        if loss.once && self.failed_at.replace(course.position) == Some(course.position) {
+            return None;
+        }
+        let spent = now.saturating_duration_since(self.since.unwrap_or(now));
+        let delay = self.backoff.next().max(loss.not_before);
+        (spent + delay <= self.limit(course, Some(loss))).then_some(delay)
+    }
+}
+
+/// How long to wait before a lost connection is tried again.
+#[derive(Debug)]
+struct Backoff {
+    /// Tries since the last progress.
+    attempt: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(250);
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    fn new() -> Self {
+        Self { attempt: 0 }
+    }
+
+    /// The delay before the next try: twice that of the one before, and up to half as much again
+    /// at random, so that the clients of a server that comes back do not all come at once.
+    fn next(&mut self) -> Duration {
+        let doubled = Self::FIRST.saturating_mul(1 << self.attempt.min(8));
+        self.attempt += 1;
+        doubled.mul_f64(rand::random_range(1.0..1.5)).min(Self::LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Rate, Start};
+    use crate::protocol::{OpenStream, Options, Version};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn settings(wait: Duration, retry_for: Duration) -> Settings {
+        Settings {
+            open: OpenStream::default(),
+            script: None,
+            connect_timeout: SECOND,
+            versions: Version::ALL.to_vec(),
+            title: None,
+            start: Start::Byte(0),
+            rate: Rate::Auto,
+            wait,
+            retry_for,
+            verify: true,
+        }
+    }
+
+    fn accepted(settings: &Settings) -> Course {
+        let mut course = Course::new(settings, 0, false);
+        let options = Options { validator: Some("a".into()), ..Options::default() };
+        course.accept(Version::V2, &options).unwrap();
+        course
+    }
+
+    fn closed(reason: CloseReason) -> Result<Ended, Error> {
+        Ok(Ended::Session(End::Closed { reason, text: None, retry_after: None }))
+    }
+
+    fn busy(retry_after: Option<Duration>) -> Result<Ended, Error> {
+        let code = NackCode::Busy as u16;
+        Err(Error::Session(End::Refused { code, reason: None, retry_after }))
+    }
+
+    /// How often a session is tried again that is lost after so many bytes each time, one second
+    /// after it was opened.
+    fn tries(bytes: u64, ended: &Result<Ended, Error>) -> usize {
+        let settings = settings(Duration::ZERO, SECOND * 60);
+        let mut course = accepted(&settings);
+        let mut retries = Retries::new(&settings, &course);
+        let mut now = Instant::now();
+        (0..1_000)
+            .take_while(|_| {
+                course.position += bytes;
+                now += SECOND;
+                retries.note(&mut course, now);
+                let loss = Loss::of(ended, &course).unwrap();
+                let delay = retries.delay(&loss, &course, now);
+                now += delay.unwrap_or_default();
+                delay.is_some()
+            })
+            .count()
+    }
+
+    #[test]
+    fn a_byte_with_each_session_is_no_progress() {
+        let lost = || Err(Error::Transport(transport::Error::Idle));
+        let none = tries(0, &lost());
+        assert!((5..20).contains(&none), "{none}");
+        assert!((none.abs_diff(tries(1, &lost()))) <= 2);
+        assert_eq!(tries(PROGRESS, &lost()), 1_000);
+    }
+
+    #[test]
+    fn media_that_failed_is_asked_for_once_since_the_last_new_byte() {
+        assert_eq!(tries(0, &closed(CloseReason::MEDIA)), 1);
+        assert!(tries(1, &closed(CloseReason::MEDIA)) > 2);
+    }
+
+    #[test]
+    fn each_close_reason_has_its_own_consequence() {
+        let settings = settings(Duration::ZERO, SECOND);
+        let course = accepted(&settings);
+        let comes_back = |reason| Loss::of(&closed(reason), &course).is_some();
+        for reason in [2, 3, 4, 6] {
+            assert!(comes_back(CloseReason(reason)), "{reason}");
+            let aborted = transport::Error::ClosedWithError(reason.into());
+            let loss = Loss::of(&Err(aborted.into()), &course);
+            assert!(loss.is_some(), "{reason} as the error of a connection");
+        }
+        for reason in [1, 5, 7, 8, 99] {
+            assert!(!comes_back(CloseReason(reason)), "{reason}");
+            let aborted = transport::Error::ClosedWithError(reason.into());
+            assert!(Loss::of(&Err(aborted.into()), &course).is_none(), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_limit_on_pauses_is_waited_out_by_whoever_pauses() {
+        let settings = settings(Duration::ZERO, SECOND);
+        let mut course = accepted(&settings);
+        let limit = |course: &Course| Loss::of(&closed(CloseReason::LIMIT), course).unwrap();
+        assert!(!limit(&course).waits_for_user);
+        course.paused_by_user = true;
+        assert!(limit(&course).waits_for_user);
+        (course.paused_by_user, course.paused_by_sink) = (false, true);
+        assert!(limit(&course).waits_for_user);
+    }
+
+    #[test]
+    fn before_the_first_session_only_wait_counts_and_afterwards_only_retry_for() {
+        let now = Instant::now();
+        let delay = |wait: u32, retry_for: u32, ended: &Result<Ended, Error>, first: bool| {
+            let settings = settings(SECOND * wait, SECOND * retry_for);
+            let mut course = match first {
+                true => Course::new(&settings, 0, false),
+                false => accepted(&settings),
+            };
+            let mut retries = Retries::new(&settings, &course);
+            retries.note(&mut course, now);
+            let loss = Loss::of(ended, &course).unwrap();
+            retries.delay(&loss, &course, now).is_some()
+        };
+        let unreachable = Err(Error::Transport(transport::Error::ConnectionRefused));
+        for ended in [unreachable, busy(None)] {
+            assert!(!delay(0, 60, &ended, true));
+            assert!(delay(60, 0, &ended, true));
+            assert!(delay(0, 60, &ended, false));
+            assert!(!delay(60, 0, &ended, false));
+        }
+        assert!(delay(60, 0, &busy(Some(SECOND * 30)), true));
+        assert!(!delay(60, 0, &busy(Some(SECOND * 90)), true), "it is not worth to wait for");
+    }
+
+    #[test]
+    fn version_1_cannot_go_on() {
+        let settings = settings(Duration::ZERO, SECOND);
+        let mut course = Course::new(&settings, 0, false);
+        course.accept(Version::V1, &Options::default()).unwrap();
+        let lost = Err(Error::Transport(transport::Error::Idle));
+        assert!(Loss::of(&lost, &course).is_none());
+    }
+
+    #[test]
+    fn delays_grow_to_ten_seconds_and_are_never_the_same_for_all() {
+        let mut backoff = Backoff::new();
+        for base in [250, 500, 1_000, 2_000, 4_000, 8_000] {
+            let delay = backoff.next();
+            let base = Duration::from_millis(base);
+            assert!((base..=base * 3 / 2).contains(&delay), "{delay:?} after {base:?}");
+        }
+        assert_eq!((0..100).map(|_| backoff.next()).max(), Some(Backoff::LONGEST));
+    }
+}

@@ -1,0 +1,193 @@
+//! A play goes on whatever happens to the path between it and its server.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect has failed"
+)]
+
+mod common;
+
+use std::fs;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::relay::Relay;
+use common::{Serve, assert_exit, events, media, named, next_event, quicstream};
+use serde_json::Value;
+
+/// Bytes of the media.
+const SIZE: usize = 12_000_000;
+
+fn serve(directory: &Path, args: &[&str]) -> (Serve, Vec<u8>) {
+    let (path, bytes) = media(directory, SIZE);
+    let args = [&["--media", path.to_str().unwrap()], args].concat();
+    (Serve::start(args), bytes)
+}
+
+/// `play` through a relay into a file.
+fn play(serve: &Serve, relay: &Relay, out: &Path, args: &[&str]) -> Command {
+    let mut command = quicstream(out.parent().unwrap());
+    let port = relay.port().to_string();
+    command
+        .args(["play", "--json", "--port", &port, "--pin", &serve.fingerprint, "-o"])
+        .arg(out)
+        .args(args);
+    command
+}
+
+/// Follows a play to its end and gives all its events; `chunk` sees the total of each chunk.
+fn follow(mut command: Command, mut chunk: impl FnMut(u64)) -> Vec<Value> {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut events = Vec::new();
+    while let Some(event) = next_event(&mut stdout) {
+        if event["event"] == "chunk" {
+            chunk(event["total"].as_u64().unwrap());
+        }
+        events.push(event);
+    }
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(0), "{:?}", events.last());
+    events
+}
+
+#[test]
+fn a_path_that_changes_more_often_than_the_transport_follows_costs_no_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let (serve, bytes) = serve(dir.path(), &[]);
+    let relay = Relay::start(serve.port);
+    let out = dir.path().join("out");
+    let mut next = 0;
+    let events = follow(play(&serve, &relay, &out, &["--rate", "40M"]), |total| {
+        if total > next {
+            relay.rebind();
+            next = total + 500_000;
+        }
+    });
+    assert!(fs::read(&out).unwrap() == bytes);
+    assert!(relay.ports() > 10, "{} ports", relay.ports());
+    let moved = named(&events, "reconnecting");
+    assert!(!moved.is_empty(), "the transport follows four changes");
+    for event in moved {
+        assert_eq!(event["delay"], 0.0, "{event}: it waited for the old connection to die");
+    }
+}
+
+#[test]
+fn an_outage_is_over_when_packets_come_through_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (serve, bytes) = serve(dir.path(), &[]);
+    let relay = Relay::start(serve.port);
+    let out = dir.path().join("out");
+    let mut left = 2;
+    let events = follow(play(&serve, &relay, &out, &["--rate", "80M"]), |total| {
+        if left > 0 && total > SIZE as u64 / (left + 1) {
+            left -= 1;
+            relay.set_blackhole(true);
+            // The outage itself, not a wait for anything.
+            std::thread::sleep(Duration::from_millis(1_200));
+            relay.set_blackhole(false);
+        }
+    });
+    assert!(fs::read(&out).unwrap() == bytes);
+    assert_eq!(left, 0);
+    assert_eq!(named(&events, "closed")[0]["complete"], true);
+}
+
+#[test]
+fn a_pause_that_is_longer_than_the_idle_timeout_is_kept_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = media(dir.path(), 500_000);
+    let config = dir.path().join("config.toml");
+    fs::write(&config, "[transport]\nidle_timeout = 1\n").unwrap();
+    let config = config.to_str().unwrap();
+    let serve = Serve::start([
+        "--config",
+        config,
+        "--keepalive",
+        "20",
+        "--session-timeout",
+        "60",
+        "--media",
+        path.to_str().unwrap(),
+    ]);
+    let out = dir.path().join("out");
+    let output = serve
+        .play(["--config", config, "--json", "--pause-at", "1", "--pause-for", "3", "-o"])
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert_exit(&output, 0);
+    let events = events(&output);
+    assert_eq!(named(&events, "resumed").len(), 1);
+    assert!(named(&events, "reconnecting").is_empty(), "the connection was lost in the pause");
+    assert!(fs::read(&out).unwrap() == bytes);
+}
+
+/// What an outage and a path that changes often cost, for people to read.
+#[test]
+#[ignore = "takes minutes, and prints figures"]
+fn figures() {
+    let dir = tempfile::tempdir().unwrap();
+    let (serve, bytes) = serve(dir.path(), &[]);
+    let bytes_per_second = 1_000_000;
+    for every in [3_000, 500] {
+        let relay = Relay::start(serve.port);
+        let out = dir.path().join(format!("out{every}"));
+        let mut rebound = Instant::now();
+        let mut last = Instant::now();
+        let mut gaps = Vec::new();
+        let began = Instant::now();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let (relay, done) = (&relay, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(10));
+                    if rebound.elapsed() >= Duration::from_millis(every) {
+                        relay.rebind();
+                        rebound = Instant::now();
+                    }
+                }
+            });
+            let rate = (bytes_per_second * 8).to_string();
+            follow(play(&serve, relay, &out, &["--rate", &rate]), |_| {
+                gaps.push(last.elapsed());
+                last = Instant::now();
+            });
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(fs::read(&out).unwrap() == bytes);
+        gaps.sort();
+        let share = SIZE as f64 / bytes_per_second as f64 / began.elapsed().as_secs_f64();
+        let longest: Vec<_> = gaps.iter().rev().take(5).collect();
+        println!("port changes every {every} ms: {share:.2} of the rate, longest gaps {longest:?}");
+    }
+    for outage in [12, 20] {
+        let relay = Relay::start(serve.port);
+        let out = dir.path().join(format!("out{outage}s"));
+        let mut ended = None;
+        let mut again = None;
+        follow(play(&serve, &relay, &out, &["--rate", "20M"]), |total| {
+            if ended.is_none() && total > 3_000_000 {
+                relay.set_blackhole(true);
+                std::thread::sleep(Duration::from_secs(outage));
+                relay.set_blackhole(false);
+                ended = Some((Instant::now(), total));
+            } else if let Some((at, before)) = ended
+                && again.is_none()
+                // What was in the pipe of events comes first.
+                && total > before + 400_000
+            {
+                again = Some(at.elapsed());
+            }
+        });
+        assert!(fs::read(&out).unwrap() == bytes);
+        println!("an outage of {outage} s: media again {again:?} after its end");
+    }
+}
