@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connect::connect;
 use super::{Error, Server, Settings};
@@ -19,8 +19,12 @@ use crate::transport::{
 /// How long a last CLOSE_STREAM may take to be acknowledged.
 pub(super) const FAREWELL: Duration = Duration::from_millis(500);
 
-/// The time between two tries that are made beside each other.
-const BETWEEN_TRIES: Duration = Duration::from_secs(1);
+/// The least and the most time between two tries that are made beside each other.
+const BETWEEN_TRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+
+/// The time between two tries, as a part of the time that all of them took so far: the clients of
+/// a server that is away for long must not all come in the second that it comes back.
+const TRIES_SLOW_DOWN: u32 = 20;
 
 /// How many tries are made beside each other: enough for a path whose round trip is longer than
 /// the time between them.
@@ -231,13 +235,25 @@ impl Tries {
         std::future::pending().await
     }
 
-    /// Starts one, and one more each second, until one succeeds or fails.
-    pub(super) async fn run(&mut self, request: &Request) -> Result<Opened, Error> {
+    /// Starts one, and one more each second, later less often, until one succeeds or fails;
+    /// `patience` for all of them.
+    pub(super) async fn run(
+        &mut self,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Opened, Error> {
+        let began = Instant::now();
+        let [least, most] = BETWEEN_TRIES;
         loop {
             self.start(request.clone());
-            tokio::select! {
-                tried = self.first() => return tried,
-                () = sleep(BETWEEN_TRIES) => {}
+            let next = Instant::now() + (began.elapsed() / TRIES_SLOW_DOWN).clamp(least, most);
+            match timeout_at(next.min(began + patience), self.first()).await {
+                Ok(tried) => return tried,
+                Err(_) if began.elapsed() < patience => {}
+                Err(_) => {
+                    let server = self.dialer.server.to_string();
+                    return Err(transport::Error::NoAnswer { server, after: patience }.into());
+                }
             }
         }
     }

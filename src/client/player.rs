@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::course::Course;
@@ -83,12 +83,12 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
     /// Plays to the end, or to what cannot be repaired.
     pub(super) async fn run(&mut self) -> Result<Ended, Error> {
         let mut retries = Retries::new(self.settings, &self.course);
-        let mut patience = self.settings.connect_timeout;
+        let mut left = Duration::MAX;
         let mut moved = None;
         loop {
             let opened = match moved.take() {
                 Some(opened) => Ok(Some(opened)),
-                None => self.open(patience).await,
+                None => self.open(left).await,
             };
             let outcome = match opened {
                 Ok(Some(opened)) => self.stream(opened).await,
@@ -127,22 +127,18 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             if self.unless_over(sleep(delay)).await.is_none() {
                 return Ok(Ended::Session(End::Stopped));
             }
-            let left = retries.left(&self.course, Instant::now());
-            patience = self.settings.connect_timeout.min(left.max(LEAST_PATIENCE));
+            left = retries.left(&self.course, Instant::now()).max(LEAST_PATIENCE);
         }
     }
 
-    /// Gets a session, within `patience` for each step; `None` if the play is over before.
-    async fn open(&mut self, patience: Duration) -> Result<Option<Opened>, Error> {
+    /// Gets a session within the time that is left; `None` if the play is over before.
+    async fn open(&mut self, left: Duration) -> Result<Option<Opened>, Error> {
         if !self.course.is_resumable() {
-            return self.open_first(patience).await;
+            return self.open_first(self.settings.connect_timeout.min(left)).await;
         }
         let request = self.course.request(self.settings);
         let Self { tries, sink, commands, course, .. } = self;
-        let no_answer = || Error::no_answer("OPEN_STREAM", patience);
-        let opened = async {
-            timeout(patience, tries.run(&request)).await.unwrap_or_else(|_| Err(no_answer()))
-        };
+        let opened = tries.run(&request, left);
         match unless_over(sink, commands, &mut course.paused_by_user, opened).await {
             Some(opened) => {
                 let opened = opened?;
