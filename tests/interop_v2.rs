@@ -245,6 +245,9 @@ found_out! {
     media_that_is_gone: "gone", 3, "no such title";
     media_that_failed: "media-failed", 6, "unreadable or changed";
     a_server_at_its_limit: "limit", 4, "limit";
+    a_server_that_sends_more_than_it_announced: "too-much", 6, "were left of the announced size";
+    a_chunk_that_is_empty: "empty-chunk", 6, "is empty";
+    a_server_that_answers_nothing: "mute", 4, "did not answer OPEN_STREAM within 2 s";
     a_server_that_is_busy: "busy", 3, "busy";
 }
 
@@ -269,7 +272,7 @@ fn a_long_list_comes_whole_and_sorted_by_nobody_else() {
 #[test]
 fn a_list_that_does_not_end_is_no_list() {
     for (scenario, trouble) in [
-        ("list-endless", "does not end: gave up after 1000000"),
+        ("list-endless", "does not end: gave up after 32 MiB"),
         ("list-crowded", "too many entries"),
     ] {
         let Some(server) = TheirServer::start("v2_server.py", scenario, &[]) else { return };
@@ -278,6 +281,30 @@ fn a_list_that_does_not_end_is_no_list() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains(trouble), "{scenario}: {said}");
     }
+}
+
+#[test]
+fn a_list_that_cannot_be_had_is_a_failure_that_says_why() {
+    for (scenario, code, says) in [
+        ("list-refused", 3, "busy"),
+        ("mute", 4, "did not answer LIST within 1 s; --connect-timeout waits longer"),
+    ] {
+        let Some(server) = TheirServer::start("v2_server.py", scenario, &[]) else { return };
+        let output = server.list(&["--connect-timeout", "1"]);
+        assert_exit(&output, code);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(says), "{scenario}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_server_that_is_busy_at_first_is_waited_for_if_that_is_wanted() {
+    let Some(server) = TheirServer::start("v2_server.py", "busy", &[]) else { return };
+    let output = server.play(&["--wait", "30"]);
+    assert_exit(&output, 0);
+    assert!(server.received().unwrap() == server.media);
+    assert_eq!(named(&events(&output), "reconnecting").len(), 1);
 }
 
 #[test]

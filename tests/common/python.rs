@@ -106,7 +106,7 @@ impl TheirServer {
 
     /// `play` from it ends with this exit code and an error that says this, and publishes nothing.
     pub(crate) fn assert_found_out(&self, code: i32, says: &str) {
-        let output = self.play(&["--connect-timeout", "2"]);
+        let output = self.play(&["--connect-timeout", "2", "--retry-for", "2"]);
         assert_exit(&output, code);
         assert_eq!(self.received(), None, "it was published");
         let events = events(&output);

@@ -111,6 +111,45 @@ class MediaFailed(V2Session):
         self.close(CloseReason.MEDIA_FAILED)
 
 
+class TooMuch(V2Session):
+    """Goes on after the end that it announced."""
+
+    async def script(self) -> None:
+        await self.send_chunks(3)
+        while self.stream.is_open:
+            self.send(wire.StreamChunk(self.seq + 1, bytes(1000)))
+            self.seq += 1
+            await self.stream.drained()
+
+    def granted(self) -> Options:
+        return replace(super().granted(), size=200_000)
+
+
+class EmptyChunk(V2Session):
+    async def script(self) -> None:
+        await self.send_chunk()
+        self.send(wire.StreamChunk(self.seq + 1, b""))
+        await self.stream.drained()
+
+
+class Mute(V2Session):
+    """Answers nothing at all."""
+
+    def handle(self, body: Body | None) -> None:
+        pass
+
+    def finished(self) -> None:
+        pass
+
+
+class ListRefused(V2Session):
+    def handle(self, body: Body | None) -> None:
+        if isinstance(body, ListTitles):
+            self.send(nack(NackCode.BUSY, retry_after=1))
+        else:
+            super().handle(body)
+
+
 class Limit(V2Session):
     async def script(self) -> None:
         await self.send_chunks(3)
@@ -215,7 +254,7 @@ class ListEndless(V2Session):
     """Without a title in it. The client has to be the one that ends it."""
 
     def list_replies(self) -> Iterator[ListReply]:
-        return repeat(ListReply((Options(),) * 60_000, more=True), 20)
+        return repeat(ListReply((Options(),) * 60_000, more=True), 40)
 
 
 class ListCrowded(V2Session):
@@ -244,6 +283,10 @@ SCENARIOS: dict[str, type[V2Session]] = {
     "wrong-start": WrongStart,
     "media-failed": MediaFailed,
     "limit": Limit,
+    "too-much": TooMuch,
+    "empty-chunk": EmptyChunk,
+    "mute": Mute,
+    "list-refused": ListRefused,
     "unknown-options": UnknownOptions,
     "duplicate-option": DuplicateOption,
     "truncated-option": TruncatedOption,
