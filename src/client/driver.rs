@@ -293,7 +293,8 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     fn break_silence(&mut self) {
         let Parts { silence, tries, course, settings, .. } = &mut self.parts;
         self.connection.ping();
-        if silence.step(Instant::now()) == Step::Dial && course.is_resumable() {
+        let goes_on = course.is_resumable() && !settings.retry_for.is_zero();
+        if silence.step(Instant::now()) == Step::Dial && goes_on {
             tries.start(course.request(settings));
         }
     }
