@@ -38,6 +38,7 @@ impl From<&cli::Play> for Layer {
                 rate: flags.rate,
                 connect_timeout: flags.connect_timeout,
                 retry_for: flags.retry_for,
+                require_digest: flags.require_digest.then_some(true),
             },
             tls: Tls {
                 ca: flags.ca.clone(),

@@ -98,6 +98,7 @@ layer! {
         rate: Rate,
         connect_timeout: ConnectTimeout,
         retry_for: RetryFor,
+        require_digest: bool,
     }
     tls: Tls {
         cert: PathBuf,
