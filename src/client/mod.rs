@@ -4,6 +4,7 @@ mod ask;
 mod connect;
 mod course;
 mod driver;
+mod only_title;
 mod player;
 mod progress;
 mod sink;
@@ -23,6 +24,7 @@ use driver::Ended;
 use player::{Player, stop};
 
 pub use course::Discontinuity;
+pub use only_title::only_title;
 pub use progress::{Event, MediaInfo, Phase, Snapshot, Title};
 pub use sink::{Error as SinkError, Origin, Published, Sink, Target};
 pub use verdict::{Kept, Place, Unverified, Verdict};
@@ -221,36 +223,6 @@ pub async fn play(
         Err(error) => reporter.closed(&error.to_string(), false, verdict),
     }
     result
-}
-
-/// The title of a server that has only one; `None` if the user stopped before it was known.
-///
-/// # Errors
-/// The server cannot be reached, or has more titles, or none.
-pub async fn only_title(
-    server: &Server,
-    settings: &Settings,
-    commands: &mut mpsc::UnboundedReceiver<Command>,
-) -> Result<Option<String>, Error> {
-    let mut titles = tokio::select! {
-        titles = titles(server, settings) => titles.map_err(|error| match error {
-            Error::NeedsVersion2(_) if settings.require_digest => {
-                Error::Unverified(Unverified::Version1)
-            }
-            Error::NeedsVersion2(_) => {
-                Error::NeedsVersion2("titles to name a file by: name it with -o FILE")
-            }
-            error => error,
-        })?,
-        () = stop(commands) => return Ok(None),
-    };
-    match titles.pop() {
-        Some(only) if titles.is_empty() => Ok(Some(only.title)),
-        last => {
-            titles.extend(last);
-            Err(Error::TitleNeeded(titles))
-        }
-    }
 }
 
 /// Asks a server for its titles.

@@ -24,7 +24,7 @@ impl Verdict {
         what: Option<String>,
         part: Option<PathBuf>,
     ) -> Self {
-        let bytes = course.position - course.start;
+        let bytes = course.position.saturating_sub(course.start);
         let Some(what) = what else { return Self { digest: course.digest, kept: Kept::Discarded } };
         if let Ok(Outcome::Complete(Published { path, digest })) = result {
             let place = path.clone().map_or(Place::Stream(what), Place::File);

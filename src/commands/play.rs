@@ -67,7 +67,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
             None => match client::only_title(&server, &settings, &mut commands).await? {
                 Some(title) => {
                     let output = output.clone().of_title(&title);
-                    settings.title = Some(title);
+                    settings.ask_for_only(title);
                     Sink::open(&output).map_err(client::Error::from)?
                 }
                 None => return Ok(Outcome::Stopped(None)),

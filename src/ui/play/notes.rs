@@ -45,8 +45,9 @@ fn of_media(media: &MediaInfo, start: u64, rate: Option<u64>) -> Option<Note> {
 fn of_verdict(verdict: &Verdict) -> Option<Note> {
     let (place, total, unverified) = match &verdict.kept {
         Kept::Discarded => {
-            let text = "to keep it: -O as a file of its title's name, -o FILE, or -o - to a player";
-            let name = "nothing kept;".to_owned();
+            let text =
+                "-O saves it under its title's name, -o FILE as FILE, -o - pipes it to a player";
+            let name = "nothing kept:".to_owned();
             return Some(Note { symbol: '○', color: "yellow", name, text: text.to_owned() });
         }
         Kept::Nothing | Kept::Media { place: Place::Part(_), .. } => return None,
@@ -204,8 +205,8 @@ mod tests {
         assert_eq!(media(Place::Part("a.part".into()), Some(Unverified::Incomplete)), None);
         for (text, said) in [
             (
-                "nothing kept; to keep it: -O as a file of its title's name, -o FILE, or -o - to a \
-                 player",
+                "nothing kept: -O saves it under its title's name, -o FILE as FILE, -o - pipes it to \
+                 a player",
                 said(None, Kept::Discarded),
             ),
             (r"saved a\u{7}.mp4, 3.04 MiB, BLAKE3 c1c1c1c1…, verified", media(file(), None)),
