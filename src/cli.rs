@@ -17,7 +17,8 @@ use crate::transport::Fingerprint;
 
 /// Streams media over QUIC, with pause, resume and TLS 1.3.
 #[derive(Debug, Parser)]
-#[command(name = "quicstream", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "quicstream", version, arg_required_else_help = true)]
+#[command(after_help = EXAMPLES, after_long_help = with_exit_codes(EXAMPLES))]
 pub struct Cli {
     /// The flags of every command.
     #[command(flatten)]
@@ -35,7 +36,7 @@ pub enum Command {
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
     /// Play media from a server
-    #[command(after_help = PLAY_EXAMPLES)]
+    #[command(after_help = PLAY_EXAMPLES, after_long_help = with_exit_codes(PLAY_EXAMPLES))]
     Play(Play),
     /// Make a self-signed certificate and its key
     #[command(after_help = GEN_CERT_EXAMPLES)]
@@ -156,7 +157,8 @@ pub struct Play {
     #[arg(long, value_name = "NAME", help_heading = "Media")]
     pub title: Option<Title>,
     /// Show the server's titles instead of playing one
-    #[arg(long, help_heading = "Media", conflicts_with_all = ["title", "output", "start"])]
+    #[arg(long, help_heading = "Media")]
+    #[arg(conflicts_with_all = ["title", "destination", "start"])]
     pub list: bool,
     /// Where to start: a byte, such as 1048576 or 10MiB, or a part, such as 25% [default: 0]
     #[arg(long, value_name = "BYTES", help_heading = "Media")]
@@ -165,18 +167,25 @@ pub struct Play {
     /// agreed one), max, or in bit/s, such as 4M [default: auto]
     #[arg(long, value_name = "RATE", help_heading = "Media")]
     pub rate: Option<Rate>,
-    /// Write the media to FILE, or to stdout with "-" [default: count it and throw it away]
-    #[arg(short, long, value_name = "FILE", help_heading = "Media")]
+    /// Write the media to FILE, or to stdout with "-"; into a directory under its title's name
+    /// [default: count it and throw it away]
+    #[arg(short, long, value_name = "FILE", group = "destination", help_heading = "Media")]
     pub output: Option<PathBuf>,
+    /// Write the media here, to a file named as the last part of its title
+    #[arg(short = 'O', group = "destination", help_heading = "Media")]
+    pub named_by_title: bool,
     /// Overwrite the output file
-    #[arg(short, long, requires = "output", help_heading = "Media")]
+    #[arg(short, long, requires = "destination", help_heading = "Media")]
     pub force: bool,
     /// Start over where an earlier play of the same media left a FILE.part [default: continue it]
-    #[arg(long, requires = "output", help_heading = "Media")]
+    #[arg(long, requires = "destination", help_heading = "Media")]
     pub no_continue: bool,
     /// Do not check the media against the server's digest
     #[arg(long, help_heading = "Media")]
     pub no_verify: bool,
+    /// Fail, with exit code 6, where the media cannot be checked; a file does not get its name then
+    #[arg(long, help_heading = "Media")]
+    pub require_digest: bool,
     /// Codec to ask for [default: h264]
     #[arg(long, value_name = "NAME", help_heading = "Media")]
     pub codec: Option<Name>,
@@ -255,7 +264,7 @@ Examples:
   quicstream play                            play from this machine
   quicstream play 192.0.2.7 -o - | ffplay -  watch
   quicstream play 192.0.2.7 --list           see what there is
-  quicstream play 192.0.2.7 --title clips/intro.mp4 -o intro.mp4
+  quicstream play 192.0.2.7 --title clips/intro.mp4 -O   into intro.mp4
   quicstream play 192.0.2.7 --title film.mp4 --start 25% -o - | mpv -
   quicstream play 'quicstream://192.0.2.7:9000/film.mp4?pin=abcd...' -o film.mp4
   quicstream play '[2001:db8::7]:9000' --pin AB:CD:... -o film.mp4
@@ -267,3 +276,18 @@ Examples:
   quicstream gen-cert --name media.example --name 192.0.2.7
   quicstream gen-cert --cert cert.pem --key key.pem --days 30
   quicstream gen-cert --force      replace the one that is there";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done: the media is complete, or the user or the player's pipe ended it
+  1    any other failure
+  2    usage or configuration
+  3    the server refused
+  4    unreachable, timed out, or the connection was lost
+  5    TLS: certificate not trusted, pin mismatch, no common protocol
+  6    what arrived is incomplete or wrong, or not verified where --require-digest asks for it
+  130  interrupted before the media was complete";
+
+fn with_exit_codes(examples: &str) -> String {
+    format!("{examples}\n\n{EXIT_CODES}")
+}

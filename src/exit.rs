@@ -40,6 +40,8 @@ fn of_client(error: &client::Error) -> u8 {
         client::Error::Transport(error) => of_transport(error),
         client::Error::Session(end) => of_end(end),
         client::Error::Discontinuity(_)
+        | client::Error::Unverifiable { .. }
+        | client::Error::Unverified(_)
         | client::Error::Sink(client::SinkError::Digest)
         | client::Error::EndlessCatalogue => INCOMPLETE,
         client::Error::Sink(_) | client::Error::NeedsVersion2(_) => FAILURE,

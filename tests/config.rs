@@ -170,6 +170,8 @@ fn rows() -> Vec<Row> {
             ("1", "1s"), ("0.001", "1ms"), Some((&["--connect-timeout", "3600"], "3600s"))),
         row("client.retry_for", Play(|c| format!("{:?}", c.client.retry_for)), "120s",
             ("0", "0ns"), ("0.5", "500ms"), Some((&["--retry-for", "86400"], "86400s"))),
+        row("client.require_digest", Play(|c| c.client.require_digest.to_string()), "false",
+            ("true", "true"), ("false", "false"), Some((&["--require-digest"], "true"))),
         row("tls.cert", Serve(cert), "cert.pem",
             ("'a.pem'\nkey = 'any.pem'", "a.pem"), ("b.pem", "b.pem"), Some((&["--cert", "c.pem", "--key", "any.pem"], "c.pem"))),
         row("tls.key", Serve(key), "key.pem",

@@ -30,7 +30,13 @@ pub(super) async fn connect(
 ) -> Result<(Connection, Fingerprint), Error> {
     let deadline = Instant::now() + patience;
     let resolve_error = |source| Error::Resolve { host: server.host.clone(), source };
-    let no_answer = || io::Error::new(io::ErrorKind::TimedOut, "the name server did not answer");
+    let no_answer = || {
+        let seconds = patience.as_secs_f64();
+        let text = format!(
+            "the name server did not answer within {seconds:.1} s; --connect-timeout waits longer"
+        );
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    };
     let addresses = timeout_at(deadline, resolve(server)).await;
     let addresses = addresses.unwrap_or_else(|_| Err(no_answer())).map_err(resolve_error)?;
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::link::Request;
 use super::sink::Origin;
-use super::{Rate, Settings};
+use super::{Rate, Settings, Unverified};
 use crate::protocol::{Digest, Options, Version};
 use crate::session::client::ScriptedPause;
 
@@ -16,6 +16,8 @@ pub(super) struct Course {
     rate: Option<u64>,
     /// Whether whole media is to be compared with its digest.
     verify: bool,
+    /// What the newest session speaks.
+    version: Option<Version>,
     /// What tells the media from any other, once the server said.
     validator: Option<Bytes>,
     /// Where in the media the play started.
@@ -74,6 +76,7 @@ impl Course {
             title: settings.title.clone(),
             rate,
             verify: settings.verify && !discards,
+            version: None,
             validator: None,
             start,
             position: start,
@@ -140,12 +143,24 @@ impl Course {
         self.verify && self.start == 0
     }
 
+    /// Why the media cannot be compared with its digest, now that it is complete.
+    pub(super) fn unverified(&self) -> Option<Unverified> {
+        match self.digest {
+            _ if !self.verify => Some(Unverified::NotWanted),
+            _ if self.start > 0 => Some(Unverified::Start),
+            _ if self.version == Some(Version::V1) => Some(Unverified::Version1),
+            None => Some(Unverified::NoDigest),
+            Some(_) => None,
+        }
+    }
+
     /// Takes in what OPEN_ACK says, if it goes on with what was begun.
     pub(super) fn accept(
         &mut self,
         version: Version,
         options: &Options,
     ) -> Result<(), Discontinuity> {
+        self.version = Some(version);
         if version == Version::V1 {
             self.accepted = true;
             return Ok(());
@@ -207,6 +222,7 @@ mod tests {
             wait: Duration::ZERO,
             retry_for: Duration::from_secs(1),
             verify: true,
+            require_digest: false,
         }
     }
 

@@ -5,11 +5,13 @@ mod connect;
 mod course;
 mod driver;
 mod link;
+mod only_title;
 mod player;
 mod progress;
 mod retry;
 mod silence;
 mod sink;
+mod verdict;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,15 +19,18 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::protocol::{CloseReason, Digest, NackCode, OpenStream, Version};
+use crate::protocol::{CloseReason, NackCode, OpenStream, Version};
 use crate::session::client::{End, ScriptedPause};
 use crate::transport::{self, Address, Trust};
+use course::Course;
 use driver::Ended;
 use player::{Player, stop};
 
 pub use course::Discontinuity;
+pub use only_title::only_title;
 pub use progress::{Event, MediaInfo, Phase, Snapshot, Title};
-pub use sink::{Error as SinkError, Origin, Sink, Target};
+pub use sink::{Error as SinkError, Origin, Published, Sink, Target};
+pub use verdict::{Kept, Place, Unverified, Verdict};
 
 /// How long what is queued may take to reach the sink when playing is over before its end.
 const ABANDON_GRACE: Duration = Duration::from_secs(1);
@@ -53,6 +58,8 @@ pub struct Settings {
     pub retry_for: Duration,
     /// Check the media against the server's digest.
     pub verify: bool,
+    /// Fail where media that is kept cannot be verified.
+    pub require_digest: bool,
 }
 
 /// Where in the media to start.
@@ -103,7 +110,7 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The media is whole and where it belongs.
-    Complete,
+    Complete(Published),
     /// The user stopped it; what came so far may be in a file.
     Stopped(Option<Unfinished>),
     /// The reader of the pipe went away.
@@ -150,6 +157,20 @@ pub enum Error {
         /// How long was waited, seconds.
         after: f64,
     },
+    /// What is kept has to be verified, and a flag rules that out.
+    #[error(
+        "--require-digest (client.require_digest) and {flag} exclude each other, because {why}: \
+         leave one out"
+    )]
+    Unverifiable {
+        /// The flag.
+        flag: &'static str,
+        /// Why nothing can be verified with it.
+        why: Unverified,
+    },
+    /// What is kept has to be verified, and cannot be.
+    #[error("NOT verified, which --require-digest asks for: {0}")]
+    Unverified(Unverified),
     /// The server broke off its answer, or gave another.
     #[error("the server did not answer {0}")]
     BrokenOff(&'static str),
@@ -186,6 +207,7 @@ fn title_needed(titles: &[Title]) -> String {
 /// What to do where the rest of a partial file cannot be had any more.
 fn way_out(cause: &Error) -> &'static str {
     let changed = match cause {
+        Error::Unverified(Unverified::NoDigest) => return "; the same command asks for it again",
         Error::Session(End::Refused { code, .. }) => *code == NackCode::MediaChanged as u16,
         Error::Session(End::Closed { reason, .. }) => *reason == CloseReason::MEDIA,
         Error::Discontinuity(Discontinuity::Media) => true,
@@ -212,14 +234,18 @@ pub async fn play(
 ) -> Result<Outcome, Error> {
     let mut player = Player::new(server, settings, sink, commands, snapshot, report)?;
     let ended = player.run().await;
-    let digest = player.course.digest.filter(|_| settings.verify);
-    let Player { sink, mut commands, mut reporter, .. } = player;
-    let result = conclude(ended, sink, digest, &mut commands).await;
+    let Player { sink, mut commands, mut reporter, course, .. } = player;
+    let required = course.unverified().filter(|_| settings.require_digest && !sink.is_discard());
+    let (what, part) = (sink.what().map(str::to_owned), sink.part());
+    let result = conclude(ended, sink, &course, required, &mut commands).await;
+    let verdict = Verdict::of(&result, &course, what, part);
     match &result {
-        Ok(Outcome::Complete) => reporter.closed("complete", true),
-        Ok(Outcome::Stopped(_)) => reporter.closed("stopped by the user", false),
-        Ok(Outcome::PipeClosed) => reporter.closed("the reader of the pipe has gone", false),
-        Err(error) => reporter.closed(&error.to_string(), false),
+        Ok(Outcome::Complete(_)) => reporter.closed("complete", true, verdict),
+        Ok(Outcome::Stopped(_)) => reporter.closed("stopped by the user", false, verdict),
+        Ok(Outcome::PipeClosed) => {
+            reporter.closed("the reader of the pipe has gone", false, verdict);
+        }
+        Err(error) => reporter.closed(&error.to_string(), false, verdict),
     }
     result
 }
@@ -232,26 +258,31 @@ pub async fn titles(server: &Server, settings: &Settings) -> Result<Vec<Title>, 
     player::titles(server, settings).await
 }
 
-/// Brings the sink to the end that the play deserves.
+/// Brings the sink to the end that the play deserves. Media that is not verified for the reason in
+/// `required` is not published.
 async fn conclude(
     ended: Result<Ended, Error>,
     sink: Sink,
-    digest: Option<Digest>,
+    course: &Course,
+    required: Option<Unverified>,
     commands: &mut mpsc::UnboundedReceiver<Command>,
 ) -> Result<Outcome, Error> {
     let part = sink.part();
     let cause = match ended {
-        Ok(Ended::Session(End::Complete)) => {
+        Ok(Ended::Session(End::Complete)) if part.is_none() || required.is_none() => {
             // A player that is paused takes its time over what is queued.
             let finished = tokio::select! {
-                finished = sink.finish(digest) => finished,
+                finished = sink.finish(course.digest) => finished,
                 () = stop(commands) => return Ok(Outcome::Stopped(None)),
             };
-            return match finished {
-                Err(error) if error.is_closed_pipe() => Ok(Outcome::PipeClosed),
-                finished => Ok(finished.map(|()| Outcome::Complete)?),
+            return match (finished, required) {
+                (Err(error), _) if error.is_closed_pipe() => Ok(Outcome::PipeClosed),
+                (Err(error), _) => Err(error.into()),
+                (Ok(_), Some(why)) => Err(Error::Unverified(why)),
+                (Ok(published), None) => Ok(Outcome::Complete(published)),
             };
         }
+        Ok(Ended::Session(End::Complete)) => required.map(Error::Unverified),
         Ok(Ended::Session(End::Stopped) | Ended::SinkFailed) => None,
         Ok(Ended::Session(end)) => Some(Error::Session(end)),
         Ok(Ended::Broken(discontinuity)) => Some(discontinuity.into()),

@@ -14,7 +14,7 @@ use super::progress::{Event, Reporter, Snapshot, Title};
 use super::retry::{Loss, Retries};
 use super::silence::Silence;
 use super::sink::Sink;
-use super::{Command, Error, Server, Settings, Start, ask};
+use super::{Command, Error, Server, Settings, Start, Unverified, ask};
 use crate::protocol::{CloseReason, NackCode, Version};
 use crate::session::client::End;
 use crate::transport::Connection;
@@ -238,6 +238,9 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         }
         if self.settings.start != Start::Byte(0) {
             return Err(Error::NeedsVersion2("start offset"));
+        }
+        if self.settings.require_digest {
+            return Err(Error::Unverified(Unverified::Version1));
         }
         if self.course.position > 0 {
             self.sink.start_over();

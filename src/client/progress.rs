@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::course::Course;
+use super::verdict::Verdict;
 use crate::protocol::{OpenAck, OpenStream, Options, Version};
 use crate::session::client::{Cause, State};
 use crate::transport::{Fingerprint, Handle, Path};
@@ -94,6 +95,8 @@ pub enum Event {
         chunks: u64,
         /// Time since OPEN_ACK.
         elapsed: Duration,
+        /// What became of the media.
+        verdict: Verdict,
     },
 }
 
@@ -299,7 +302,7 @@ impl<R: FnMut(Event)> Reporter<R> {
     }
 
     /// Tells the end of a session that was accepted.
-    pub(super) fn closed(&mut self, reason: &str, complete: bool) {
+    pub(super) fn closed(&mut self, reason: &str, complete: bool, verdict: Verdict) {
         self.now.phase = Phase::Closed;
         self.publish.send_replace(self.now);
         // The last chunk is always told, so that the totals of the events agree.
@@ -313,6 +316,7 @@ impl<R: FnMut(Event)> Reporter<R> {
                 bytes: self.now.bytes,
                 chunks: self.chunks,
                 elapsed: opened.elapsed(),
+                verdict,
             });
         }
     }

@@ -196,6 +196,7 @@ mod tests {
             wait,
             retry_for,
             verify: true,
+            require_digest: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! `quicstream play`.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,7 +11,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::serve::{self, Bound};
 use super::{Interrupts, failure};
-use crate::client::{self, Command, Outcome, Server, Sink, Snapshot, Target, Unfinished};
+use crate::client::{
+    self, Command, Outcome, Server, Sink, SinkError, Snapshot, Target, Unfinished,
+};
 use crate::config::{PlayConfig, ServeConfig, Verbosity};
 use crate::server::Sessions;
 use crate::transport::{Address, Trust};
@@ -25,8 +28,14 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     if config.list {
         return list(config);
     }
-    let sink = Sink::open(&config.output).map_err(client::Error::from)?;
     let PlayConfig { embedded, output, client: settings, report, .. } = &config;
+    settings.require_verifiable()?;
+    let sink = match output {
+        // Only the server knows what to open there.
+        Target::Directory { path, .. } => check_directory(path).map(|()| None),
+        output => Sink::open(output).map(Some),
+    };
+    let sink = sink.map_err(client::Error::from)?;
     let embedded = embedded.clone().map(Embedded::start).transpose()?;
     let server = server(&config, embedded.as_ref());
 
@@ -41,7 +50,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     }
 
     let interrupted = Arc::new(AtomicBool::new(false));
-    let (steer, commands) = mpsc::unbounded_channel();
+    let (steer, mut commands) = mpsc::unbounded_channel();
     let keys = ui.take_keys();
     let events = ui.events();
     let runtime = super::runtime().context("cannot start")?;
@@ -52,7 +61,19 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
             tokio::spawn(heed_keys(keys, steer));
         }
         let report = |event| events.send(event);
-        let played = client::play(&server, settings, sink, commands, publish, report).await;
+        let mut settings = settings.clone();
+        let sink = match sink {
+            Some(sink) => sink,
+            None => match client::only_title(&server, &settings, &mut commands).await? {
+                Some(title) => {
+                    let output = output.clone().of_title(&title);
+                    settings.ask_for_only(title);
+                    Sink::open(&output).map_err(client::Error::from)?
+                }
+                None => return Ok(Outcome::Stopped(None)),
+            },
+        };
+        let played = client::play(&server, &settings, sink, commands, publish, report).await;
         anyhow::Ok(played?)
     });
     if let Some(embedded) = embedded {
@@ -70,7 +91,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
             let interrupted = interrupted.load(Ordering::Relaxed);
             Ok(if interrupted { exit::INTERRUPTED } else { exit::DONE })
         }
-        Ok(Outcome::Complete | Outcome::PipeClosed) => Ok(exit::DONE),
+        Ok(Outcome::Complete(_) | Outcome::PipeClosed) => Ok(exit::DONE),
         Err(error) => {
             if let Some(client::Error::TitleNeeded(titles)) = error.downcast_ref() {
                 let _ = ui::list::titles(titles, false, &mut io::stderr());
@@ -107,6 +128,17 @@ fn server(config: &PlayConfig, embedded: Option<&Embedded>) -> Server {
             transport: config.transport.clone(),
         },
     }
+}
+
+/// Finds out whether a file can be in a directory, as far as that is known without its name.
+fn check_directory(path: &Path) -> Result<(), SinkError> {
+    // `-O` has none: the file goes to the working directory.
+    let directory = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let checked = directory.metadata().and_then(|there| match there.is_dir() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    });
+    checked.map_err(|source| SinkError::Io { what: directory.display().to_string(), source })
 }
 
 /// Tells where the rest of a stopped play can be had, by the command that gets it.

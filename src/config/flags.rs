@@ -39,6 +39,7 @@ impl From<&cli::Play> for Layer {
                 connect_timeout: flags.connect_timeout,
                 wait: flags.wait,
                 retry_for: flags.retry_for,
+                require_digest: flags.require_digest.then_some(true),
             },
             tls: Tls {
                 ca: flags.ca.clone(),

@@ -99,6 +99,7 @@ layer! {
         connect_timeout: ConnectTimeout,
         wait: RetryFor,
         retry_for: RetryFor,
+        require_digest: bool,
     }
     tls: Tls {
         cert: PathBuf,

@@ -1,6 +1,7 @@
 //! From merged layers to what a command needs.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,7 +68,8 @@ pub fn play(
 ) -> Result<PlayConfig, Error> {
     refuse_contradictions(flags)?;
     let layer = Layer::merged(flags.into(), global.config.as_deref(), environment)?;
-    let output = output(flags);
+    let title = title(flags);
+    let output = output(flags, title.as_deref());
     let report = report(global, &flags.reporting)?;
     let embedded = flags.embedded.then(|| {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -82,7 +84,7 @@ pub fn play(
         embedded: embedded.transpose()?,
         trust: trust(&layer.tls, environment)?,
         server_name: layer.tls.server_name.clone().map(Into::into),
-        client: client_settings(&layer, flags, &output)?,
+        client: client_settings(&layer, flags, title, &output)?,
         transport: transport_settings(&layer)?,
         output,
         report,
@@ -133,6 +135,7 @@ fn refuse_contradictions(flags: &cli::Play) -> Result<(), Error> {
         (flags.list, "--list"),
         (flags.start.is_some(), "--start"),
         (flags.rate.is_some(), "--rate"),
+        (flags.named_by_title, "-O"),
     ];
     match newer.into_iter().find(|(given, _)| *given) {
         Some((_, what)) if flags.protocol.map(Version::from) == Some(Version::V1) => {
@@ -140,6 +143,12 @@ fn refuse_contradictions(flags: &cli::Play) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// The title, in the URL or by its flag.
+fn title(flags: &cli::Play) -> Option<String> {
+    let in_url = flags.server.as_ref().and_then(|server| server.title.as_ref());
+    in_url.or(flags.title.as_ref()).cloned().map(String::from)
 }
 
 /// A server, whatever it is for.
@@ -180,6 +189,7 @@ fn serve_config(
 fn client_settings(
     layer: &Layer,
     flags: &cli::Play,
+    title: Option<String>,
     output: &Target,
 ) -> Result<client::Settings, Error> {
     let pause_at = match layer.client.pause_at {
@@ -189,7 +199,6 @@ fn client_settings(
     };
     let length = setting!(layer.client.pause_for).get();
     let bitrates = setting!(layer.client.bitrates).into_vec();
-    let title = flags.server.as_ref().and_then(|server| server.title.as_ref());
     Ok(client::Settings {
         open: OpenStream {
             codec: setting!(layer.client.codec).into(),
@@ -200,12 +209,13 @@ fn client_settings(
         script: (pause_at > 0).then_some(ScriptedPause { at: pause_at, length }),
         connect_timeout: setting!(layer.client.connect_timeout).get(),
         versions: flags.protocol.map_or(Version::ALL.into(), |version| vec![version.into()]),
-        title: title.or(flags.title.as_ref()).cloned().map(String::from),
+        title,
         start: flags.start.map_or(Start::Byte(0), Start::from),
         rate: setting!(layer.client.rate).into(),
         wait: setting!(layer.client.wait).get(),
         retry_for: setting!(layer.client.retry_for).get(),
         verify: !flags.no_verify,
+        require_digest: setting!(layer.client.require_digest),
     })
 }
 
@@ -262,15 +272,22 @@ fn trust(tls: &Tls, environment: &Environment) -> Result<Trust, Error> {
     }
 }
 
-fn output(flags: &cli::Play) -> Target {
-    match flags.output.as_deref() {
+fn output(flags: &cli::Play, title: Option<&str>) -> Target {
+    let (overwrite, resume) = (flags.force, !flags.no_continue);
+    let output = match flags.output.as_deref() {
+        None if flags.named_by_title => {
+            Target::Directory { path: PathBuf::new(), overwrite, resume }
+        }
         None => Target::Discard,
         Some(path) if path == Path::new("-") => Target::Stdout,
-        Some(path) => Target::File {
-            path: path.to_owned(),
-            overwrite: flags.force,
-            resume: !flags.no_continue,
-        },
+        Some(path) if path.as_os_str().as_bytes().ends_with(b"/") || path.is_dir() => {
+            Target::Directory { path: path.to_owned(), overwrite, resume }
+        }
+        Some(path) => Target::File { path: path.to_owned(), overwrite, resume },
+    };
+    match title {
+        Some(title) => output.of_title(title),
+        None => output,
     }
 }
 

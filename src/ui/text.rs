@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use console::measure_text_width;
 
+use crate::protocol::Digest;
+
 /// Text that comes from outside, such as a peer's words or a file's name, made safe to print:
 /// control characters and those that turn the direction of writing become `\u{..}`.
 pub fn escape(text: &str) -> Cow<'_, str> {
@@ -30,6 +32,11 @@ fn acts_on_the_terminal(char: char) -> bool {
     char.is_control()
         || char == ARABIC_LETTER_MARK
         || [LINE_ENDS, DIRECTION_MARKS, EMBEDDINGS, ISOLATES].iter().any(|set| set.contains(&char))
+}
+
+/// A digest as `b3sum` prints it.
+pub(super) fn hex(digest: Digest) -> String {
+    blake3::Hash::from_bytes(digest).to_hex().to_string()
 }
 
 /// Bytes to three digits: `64 KiB`, `1.25 MiB`.

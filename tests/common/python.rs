@@ -86,22 +86,26 @@ impl TheirServer {
         Some(Self { child, stdout, port, dir, media })
     }
 
-    /// `play` from it into a file; trusts the certificate as its maker does.
+    /// `play` from it, where its files are; trusts the certificate as its maker does.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = quicstream(self.dir.path());
+        command.args(["play", "--port", &self.port.to_string()]).args(args);
+        command
+    }
+
+    /// `play` from it into a file.
     pub(crate) fn play(&self, args: &[&str]) -> Output {
-        quicstream(self.dir.path())
-            .args(["play", "--json", "-o", "out.mp4", "--port", &self.port.to_string()])
-            .args(args)
-            .output()
-            .unwrap()
+        self.command(&["--json", "-o", "out.mp4"]).args(args).output().unwrap()
     }
 
     /// `play --list` from it.
     pub(crate) fn list(&self, args: &[&str]) -> Output {
-        quicstream(self.dir.path())
-            .args(["play", "--list", "--port", &self.port.to_string()])
-            .args(args)
-            .output()
-            .unwrap()
+        self.command(&["--list"]).args(args).output().unwrap()
+    }
+
+    /// Where its files are, and those that `play` makes.
+    pub(crate) fn directory(&self) -> &Path {
+        self.dir.path()
     }
 
     /// `play` from it ends with this exit code and an error that says this, and publishes nothing.

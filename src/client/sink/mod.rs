@@ -2,6 +2,7 @@
 //! slow disk nor a paused player makes the endpoint's thread wait.
 
 mod hasher;
+mod name;
 mod output;
 #[cfg(test)]
 mod tests;
@@ -11,10 +12,11 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::protocol::{Digest, Payload};
+use name::file_name;
 use output::Output;
 use writer::{Message, Writer};
 
-pub use output::Origin;
+pub use output::{Origin, Published};
 
 /// A kind of sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,27 @@ pub enum Target {
         /// Whether to go on where an earlier play of the same media stopped.
         resume: bool,
     },
+    /// A file in this directory, named by the title.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Whether the file may be there already.
+        overwrite: bool,
+        /// Whether to go on where an earlier play of the same media stopped.
+        resume: bool,
+    },
+}
+
+impl Target {
+    /// The target for media of this title: a directory becomes the file in it.
+    pub fn of_title(self, title: &str) -> Self {
+        match self {
+            Self::Directory { path, overwrite, resume } => {
+                Self::File { path: path.join(file_name(title)), overwrite, resume }
+            }
+            named => named,
+        }
+    }
 }
 
 /// Media cannot be written.
@@ -84,8 +107,14 @@ impl Sink {
             Target::Discard => return Ok(Self(None)),
             Target::Stdout => Output::stdout()?,
             Target::File { path, overwrite, resume } => Output::file(path, *overwrite, *resume)?,
+            Target::Directory { path, .. } => return Err(Error::Directory(path.clone())),
         };
         Writer::start(output).map(|writer| Self(Some(writer)))
+    }
+
+    /// What people call it; `None` if the media is thrown away.
+    pub fn what(&self) -> Option<&str> {
+        self.0.as_ref().map(Writer::what)
     }
 
     /// Whether the media is thrown away.
@@ -154,10 +183,10 @@ impl Sink {
     ///
     /// # Errors
     /// Something could not be written, now or before, or the media is not the right one.
-    pub async fn finish(self, digest: Option<Digest>) -> Result<(), Error> {
+    pub async fn finish(self, digest: Option<Digest>) -> Result<Published, Error> {
         match self.0 {
             Some(writer) => writer.end(Message::Complete(digest)).await,
-            None => Ok(()),
+            None => Ok(Published::default()),
         }
     }
 
@@ -168,7 +197,7 @@ impl Sink {
     /// Something could not be written, now or before.
     pub async fn abandon(self) -> Result<(), Error> {
         match self.0 {
-            Some(writer) => writer.end(Message::Abandon).await,
+            Some(writer) => writer.end(Message::Abandon).await.map(drop),
             None => Ok(()),
         }
     }

@@ -49,6 +49,15 @@ pub(super) struct Output {
     hasher: Option<Hasher>,
 }
 
+/// What was written to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Published {
+    /// The file, where it is one that got its name.
+    pub path: Option<PathBuf>,
+    /// BLAKE3 of the media, if it was computed.
+    pub digest: Option<Digest>,
+}
+
 /// The names that a file has in its life.
 #[derive(Debug)]
 struct Names {
@@ -71,7 +80,7 @@ impl Names {
 impl Output {
     /// Standard output without std's line buffer.
     pub(super) fn stdout() -> Result<Self, Error> {
-        let what = "standard output".to_owned();
+        let what = "stdout".to_owned();
         match io::stdout().as_fd().try_clone_to_owned() {
             Ok(fd) => Ok(Self::direct(File::from(fd), what)),
             Err(source) => Err(Error::Io { what, source }),
@@ -200,7 +209,7 @@ impl Output {
     }
 
     /// Checks the media and gives a file its name once its bytes are on the disk.
-    pub(super) fn publish(mut self, digest: Option<Digest>) -> Result<(), Error> {
+    pub(super) fn publish(mut self, digest: Option<Digest>) -> Result<Published, Error> {
         let computed = self.hasher.as_mut().map(Hasher::finish);
         if let (Some(digest), Some(computed)) = (digest, computed)
             && computed != digest
@@ -208,14 +217,17 @@ impl Output {
             self.forget()?;
             return Err(Error::Digest);
         }
-        let Some(names) = &self.names else { return Ok(()) };
+        let Some(names) = &self.names else {
+            return Ok(Published { path: None, digest: computed });
+        };
         self.file.sync_all().map_err(|source| self.error(source))?;
         if self.overwrite {
             fs::rename(&names.part, &names.path).map_err(|source| self.error(source))?;
         } else {
             self.rename_to_nobodys(names)?;
         }
-        self.forget()
+        self.forget()?;
+        Ok(Published { path: Some(names.path.clone()), digest: computed })
     }
 
     /// Gives a file its name unless somebody else made one of that name meanwhile. Unlike a

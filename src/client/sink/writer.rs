@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Error;
-use super::output::{Origin, Output};
+use super::output::{Origin, Output, Published};
 use crate::protocol::{Digest, Payload};
 
 /// How much may wait to be written before the queue counts as full, bytes; one chunk more may come
@@ -74,7 +74,8 @@ pub(super) struct Writer {
     /// What is to be handed over next.
     batch: Mutex<Vec<Message>>,
     gauge: Arc<Gauge>,
-    ended: oneshot::Receiver<Result<(), Error>>,
+    ended: oneshot::Receiver<Result<Published, Error>>,
+    what: String,
     part: Option<PathBuf>,
     resumed: Option<(Origin, u64)>,
 }
@@ -98,8 +99,13 @@ impl Writer {
                     thread_gauge.failed.notify_one();
                 }
             })
-            .map_err(|source| Error::Io { what, source })?;
-        Ok(Self { queue, batch: Mutex::default(), gauge, ended, part, resumed })
+            .map_err(|source| Error::Io { what: what.clone(), source })?;
+        Ok(Self { queue, batch: Mutex::default(), gauge, ended, what, part, resumed })
+    }
+
+    /// What people call it.
+    pub(super) fn what(&self) -> &str {
+        &self.what
     }
 
     /// The provisional name of a file.
@@ -165,7 +171,7 @@ impl Writer {
     }
 
     /// Says the last word, and waits for what became of all that was said before.
-    pub(super) async fn end(self, message: Message) -> Result<(), Error> {
+    pub(super) async fn end(self, message: Message) -> Result<Published, Error> {
         self.tell(message);
         self.ended.await.unwrap_or_else(|_| {
             let source = io::Error::other("the writing thread died");
@@ -179,7 +185,7 @@ fn write(
     mut output: Output,
     mut messages: mpsc::UnboundedReceiver<Vec<Message>>,
     gauge: &Gauge,
-) -> Result<(), Error> {
+) -> Result<Published, Error> {
     while let Some(batch) = messages.blocking_recv() {
         for message in batch {
             match message {
@@ -191,11 +197,11 @@ fn write(
                     gauge.take(payload.len(), began.elapsed());
                 }
                 Message::Complete(digest) => return output.publish(digest),
-                Message::Abandon => return output.leave(),
+                Message::Abandon => return output.leave().map(|()| Published::default()),
             }
         }
     }
-    output.leave()
+    output.leave().map(|()| Published::default())
 }
 
 #[cfg(test)]

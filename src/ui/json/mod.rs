@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::serve::Told;
-use super::text::mean_rate;
+use super::text::{hex, mean_rate};
+use crate::client::{Kept, Place};
 use crate::{client, server};
 
 /// The line for something that happened at a time since the start.
@@ -76,6 +77,14 @@ pub(super) enum Object<'a> {
         chunks: u64,
         seconds: f64,
         bits_per_second: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        digest: Option<String>,
+        /// `None` if nothing was kept.
+        verified: Option<bool>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
     },
     Listening {
         addr: SocketAddr,
@@ -156,14 +165,21 @@ impl<'a> Object<'a> {
             Event::Resumed { seq, after } => {
                 Object::Resumed { seq: *seq, seconds: seconds(*after) }
             }
-            Event::Closed { reason, complete, bytes, chunks, elapsed } => Object::Closed {
-                reason,
-                complete: *complete,
-                bytes: *bytes,
-                chunks: *chunks,
-                seconds: seconds(*elapsed),
-                bits_per_second: mean_rate(*bytes, *elapsed) as u64,
-            },
+            Event::Closed { reason, complete, bytes, chunks, elapsed, verdict } => {
+                let (file, verified, why) = of_kept(&verdict.kept);
+                Object::Closed {
+                    reason,
+                    complete: *complete,
+                    bytes: *bytes,
+                    chunks: *chunks,
+                    seconds: seconds(*elapsed),
+                    bits_per_second: mean_rate(*bytes, *elapsed) as u64,
+                    file,
+                    digest: verdict.digest.map(hex),
+                    verified,
+                    why,
+                }
+            }
         })
     }
 
@@ -212,6 +228,16 @@ impl<'a> Object<'a> {
             }
         }
     }
+}
+
+/// The file where media was kept, whether it is verified, and why not.
+fn of_kept(kept: &Kept) -> (Option<String>, Option<bool>, Option<String>) {
+    let Kept::Media { place, unverified, .. } = kept else { return (None, None, None) };
+    let file = match place {
+        Place::File(path) | Place::Part(path) => Some(path.to_string_lossy().into_owned()),
+        Place::Stream(_) => None,
+    };
+    (file, Some(unverified.is_none()), unverified.map(|why| why.to_string()))
 }
 
 /// Where it starts, if that says something: a start at 0 does where it is known of what.

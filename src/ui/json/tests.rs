@@ -1,5 +1,5 @@
 use super::*;
-use crate::client::MediaInfo;
+use crate::client::{MediaInfo, Unverified, Verdict};
 use crate::protocol::{OpenAck, OpenStream, Version};
 use crate::session::client::Cause;
 use crate::transport::Fingerprint;
@@ -10,6 +10,8 @@ fn peer() -> SocketAddr {
     "[::1]:9000".parse().unwrap()
 }
 
+const CLOSED: &str = r#""closed","reason":"complete","complete":true,"bytes":524288,"chunks":8,"seconds":8.0,"bits_per_second":524288"#;
+
 #[test]
 fn what_programs_are_told_of_a_client() {
     use client::Event;
@@ -18,6 +20,15 @@ fn what_programs_are_told_of_a_client() {
         OpenAck { bitrate: 500_000, max_chunk_size: 65_536, keepalive: 5, session_timeout: 30 };
     let (server, version) = (peer(), Version::V1);
     let seconds = Duration::from_secs;
+    let closed = |digest, kept| Event::Closed {
+        reason: "complete".into(),
+        complete: true,
+        bytes: 524_288,
+        chunks: 8,
+        elapsed: seconds(8),
+        verdict: Verdict { digest, kept },
+    };
+    let kept = |place, unverified| Kept::Media { place, bytes: 524_288, unverified };
     let accepted = |media, start, rate| Event::Accepted { session: 7, ack, media, start, rate };
     let film =
         MediaInfo { title: Some("a/b.mp4".into()), size: Some(524_288), ..MediaInfo::default() };
@@ -61,14 +72,24 @@ fn what_programs_are_told_of_a_client() {
             r#""resumed","seq":3,"seconds":2.003"#.into(),
         ),
         (
-            Event::Closed {
-                reason: "complete".into(),
-                complete: true,
-                bytes: 524_288,
-                chunks: 8,
-                elapsed: seconds(8),
-            },
-            r#""closed","reason":"complete","complete":true,"bytes":524288,"chunks":8,"seconds":8.0,"bits_per_second":524288"#.into(),
+            closed(None, Kept::Discarded),
+            format!(r#"{CLOSED},"verified":null"#),
+        ),
+        (
+            closed(None, Kept::Nothing),
+            format!(r#"{CLOSED},"verified":null"#),
+        ),
+        (
+            closed(Some([0xc1; 32]), kept(Place::File("a\n.mp4".into()), None)),
+            format!(r#"{CLOSED},"file":"a\n.mp4","digest":"{}","verified":true"#, "c1".repeat(32)),
+        ),
+        (
+            closed(None, kept(Place::Stream("stdout".into()), Some(Unverified::Version1))),
+            format!(r#"{CLOSED},"verified":false,"why":"protocol version 1 has no digests""#),
+        ),
+        (
+            closed(None, kept(Place::Part("a.mp4.part".into()), Some(Unverified::Incomplete))),
+            format!(r#"{CLOSED},"file":"a.mp4.part","verified":false,"why":"it is not complete""#),
         ),
     ] {
         let object = Object::of_client(&event).unwrap();

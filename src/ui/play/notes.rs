@@ -1,15 +1,18 @@
 //! Protocol events in words.
 
-use crate::client::{Event, MediaInfo};
+use crate::client::{Event, Kept, MediaInfo, Place, Unverified, Verdict};
 use crate::session::client::Cause;
 use crate::ui::screen::Note;
-use crate::ui::text::{bit_rate, bytes, count, escape, length, mean_rate};
+use crate::ui::text::{bit_rate, bytes, count, escape, hex, length, mean_rate};
 
 /// What people are told of an event, if anything.
 pub(super) fn notes(event: &Event) -> Vec<Note> {
     match event {
         Event::Accepted { media, start, rate, .. } => {
             note(event).into_iter().chain(of_media(media, *start, *rate)).collect()
+        }
+        Event::Closed { verdict, .. } => {
+            note(event).into_iter().chain(of_verdict(verdict)).collect()
         }
         event => note(event).into_iter().collect(),
     }
@@ -35,6 +38,39 @@ fn of_media(media: &MediaInfo, start: u64, rate: Option<u64>) -> Option<Note> {
     }
     let (name, rest) = fields.split_first()?;
     Some(Note { symbol: '←', color: "cyan", name: name.clone(), text: rest.join(" ") })
+}
+
+/// What became of the media, and whether it is what the server has. Of a part there is no more to
+/// say than the last word of the play does.
+fn of_verdict(verdict: &Verdict) -> Option<Note> {
+    let (place, total, unverified) = match &verdict.kept {
+        Kept::Discarded => {
+            let text =
+                "-O saves it under its title's name, -o FILE as FILE, -o - pipes it to a player";
+            let name = "nothing kept:".to_owned();
+            return Some(Note { symbol: '○', color: "yellow", name, text: text.to_owned() });
+        }
+        Kept::Nothing | Kept::Media { place: Place::Part(_), .. } => return None,
+        Kept::Media { place, bytes, unverified } => (place, *bytes, *unverified),
+    };
+    let (name, place) = match place {
+        Place::Stream(what) => ("written", format!("to {}", escape(what))),
+        Place::File(path) | Place::Part(path) => {
+            ("saved", escape(&path.to_string_lossy()).into_owned())
+        }
+    };
+    let whole = !matches!(unverified, Some(Unverified::Incomplete | Unverified::NotSaved));
+    // Of what was not checked, an announced digest would say what it is not known to be.
+    let computed = matches!(unverified, None | Some(Unverified::NoDigest));
+    let digest = verdict.digest.filter(|_| computed).map(hex);
+    let short = |digest: String| format!("BLAKE3 {digest:.8}…");
+    let (symbol, color, verified) = match unverified {
+        None => ('✓', "green", "verified".to_owned()),
+        Some(why) => ('!', "yellow", format!("NOT verified: {why}")),
+    };
+    let fields = [Some(place), whole.then(|| bytes(total)), digest.map(short), Some(verified)];
+    let text = fields.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    Some(Note { symbol, color, name: name.to_owned(), text })
 }
 
 fn note(event: &Event) -> Option<Note> {
@@ -84,7 +120,7 @@ fn note(event: &Event) -> Option<Note> {
         Event::Resumed { after, .. } => {
             ('▶', "green", "RESUME_STREAM", format!("after {}", length(*after)))
         }
-        Event::Closed { reason, complete, bytes: total, chunks, elapsed } => {
+        Event::Closed { reason, complete, bytes: total, chunks, elapsed, .. } => {
             let text = format!(
                 "{}, {} in {}, {}, {}",
                 escape(reason),
@@ -126,6 +162,7 @@ mod tests {
             bytes: 524_288,
             chunks: 8,
             elapsed: Duration::from_secs(8),
+            verdict: Verdict { digest: None, kept: Kept::Nothing },
         };
         let reconnecting = |offset| {
             let delay = Duration::from_millis(500);
@@ -153,6 +190,41 @@ mod tests {
         ] {
             let [note] = &notes(&event)[..] else { panic!("{text}") };
             assert_eq!(note.plain(), text);
+        }
+    }
+
+    #[test]
+    fn what_became_of_the_media_is_said_and_whether_it_was_checked() {
+        let said = |digest, kept| of_verdict(&Verdict { digest, kept }).map(|note| note.plain());
+        let media = |place, unverified| {
+            said(Some([0xc1; 32]), Kept::Media { place, bytes: 3_187_671, unverified })
+        };
+        let file = || Place::File("a\x07.mp4".into());
+        let stdout = || Place::Stream("stdout".into());
+        assert_eq!(said(None, Kept::Nothing), None);
+        assert_eq!(media(Place::Part("a.part".into()), Some(Unverified::Incomplete)), None);
+        for (text, said) in [
+            (
+                "nothing kept: -O saves it under its title's name, -o FILE as FILE, -o - pipes it to \
+                 a player",
+                said(None, Kept::Discarded),
+            ),
+            (r"saved a\u{7}.mp4, 3.04 MiB, BLAKE3 c1c1c1c1…, verified", media(file(), None)),
+            (
+                r"saved a\u{7}.mp4, 3.04 MiB, NOT verified: --no-verify was given",
+                media(file(), Some(Unverified::NotWanted)),
+            ),
+            (
+                "written to stdout, 3.04 MiB, BLAKE3 c1c1c1c1…, NOT verified: the server sent no \
+                 digest: it has none, or not yet",
+                media(stdout(), Some(Unverified::NoDigest)),
+            ),
+            (
+                "written to stdout, NOT verified: it is not complete",
+                media(stdout(), Some(Unverified::Incomplete)),
+            ),
+        ] {
+            assert_eq!(said.as_deref(), Some(text));
         }
     }
 
