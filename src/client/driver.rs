@@ -38,7 +38,7 @@ pub(super) enum Outcome {
     /// It is over.
     Ended(Ended),
     /// The server fell silent, and answered on another connection.
-    Moved(Opened),
+    Moved(Box<Opened>),
 }
 
 /// What a driver works with, and does not own.
@@ -302,7 +302,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     /// Goes on with the connection that answered. One that failed says nothing of this one.
     fn moved(&mut self, tried: Result<Opened, Error>) -> Next {
         match tried {
-            Ok(opened) => Next::Outcome(Outcome::Moved(opened)),
+            Ok(opened) => Next::Outcome(Outcome::Moved(Box::new(opened))),
             Err(error) => {
                 debug!(%error, "another connection was tried in vain");
                 Next::Nothing
@@ -321,6 +321,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
 }
 
 /// What happens next.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is soon taken apart")]
 enum Next {
     /// Something that concerns the machine.
     Input(Input),

@@ -110,7 +110,7 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
                     let cause = format!("nothing came for {silent:.1} s");
                     self.reporter.reconnecting(1, Duration::ZERO, self.course.position, cause);
                     self.report_opened(&opened);
-                    moved = Some(opened);
+                    moved = Some(*opened);
                     continue;
                 }
                 Ok(Outcome::Ended(ended)) => Ok(ended),
@@ -166,26 +166,21 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         }
         self.reporter.requested(self.settings.open.clone());
         let request = self.course.request(self.settings);
-        let error = match self.unless_over(open(&mut connection, request, patience)).await {
+        let failed = match self.unless_over(open(&mut connection, request, patience)).await {
             Some(Ok(granted)) => return Ok(Some(Opened { connection, fingerprint, granted })),
-            Some(Err(error)) => Some(error),
-            None => None,
-        };
-        let error = match error {
-            Some(Error::Session(End::Refused { code, .. }))
+            Some(Err(Error::Session(End::Refused { code, .. })))
                 if code == NackCode::NoSuchTitle as u16 && !self.course.has_title() =>
             {
                 let titles = ask::titles(&mut connection, self.settings.connect_timeout);
-                match self.unless_over(titles).await {
-                    Some(titles) => Some(titles.map_or_else(|error| error, Error::TitleNeeded)),
-                    None => None,
-                }
+                let titles = self.unless_over(titles).await;
+                titles.map(|titles| titles.map_or_else(|error| error, Error::TitleNeeded))
             }
-            error => error,
+            Some(Err(error)) => Some(error),
+            None => None,
         };
-        let broken = matches!(error, Some(Error::Session(End::Violation(_))));
+        let broken = matches!(failed, Some(Error::Session(End::Violation(_))));
         connection.shut(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
-        error.map_or(Ok(None), Err)
+        failed.map_or(Ok(None), Err)
     }
 
     /// Runs a session to its end.

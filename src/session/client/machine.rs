@@ -380,7 +380,7 @@ impl Client {
 /// sends nothing else has stalled.
 fn is_sign_of_life(input: &Input) -> bool {
     match input {
-        Input::Frame(Frame::Pdu { pdu: Pdu::Chunk(chunk), .. }) => chunk.payload.len() > 0,
+        Input::Frame(Frame::Pdu { pdu: Pdu::Chunk(chunk), .. }) => !chunk.payload.is_empty(),
         Input::Frame(Frame::Pdu { .. }) => true,
         _ => false,
     }
