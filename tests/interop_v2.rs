@@ -247,6 +247,7 @@ found_out! {
     a_server_at_its_limit: "limit", 4, "limit";
     a_server_that_sends_more_than_it_announced: "too-much", 6, "were left of the announced size";
     a_chunk_that_is_empty: "empty-chunk", 6, "is empty";
+    a_server_that_brings_a_byte_in_each_session: "trickle", 4, "closed by the peer";
     a_server_that_answers_nothing: "mute", 4, "did not answer OPEN_STREAM within 2 s";
     a_server_that_is_busy: "busy", 3, "busy";
 }

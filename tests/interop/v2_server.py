@@ -132,6 +132,15 @@ class EmptyChunk(V2Session):
         await self.stream.drained()
 
 
+class Trickle(V2Session):
+    """Brings a byte in each session, and drops the connection."""
+
+    async def script(self) -> None:
+        self.send(wire.StreamChunk(self.seq + 1, self.media.read(1)))
+        await self.stream.drained()
+        self.stream.connection.close()
+
+
 class Mute(V2Session):
     """Answers nothing at all."""
 
@@ -286,6 +295,7 @@ SCENARIOS: dict[str, type[V2Session]] = {
     "too-much": TooMuch,
     "empty-chunk": EmptyChunk,
     "mute": Mute,
+    "trickle": Trickle,
     "list-refused": ListRefused,
     "unknown-options": UnknownOptions,
     "duplicate-option": DuplicateOption,
