@@ -2,16 +2,23 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{Pacing, Settings};
-use crate::media::{self, Library, Media};
+use crate::media::{self, DigestState, Library, Media};
 use crate::protocol::{NackCode, OpenAck, OpenStream, Options, Version};
 use crate::session::server::Refusal;
+
+/// After how many seconds a client comes back whose part of the media is compared by digest.
+const COMPARED_AFTER: u32 = 1;
 
 /// A session as it is granted.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) ack: OpenAck,
     pub(super) media: Media,
+    /// What the client is to know the media by.
+    validator: Bytes,
     /// The byte of the media at which it starts.
     pub(super) start: u64,
     /// What it is paced at, bit/s; 0 is as fast as it goes.
@@ -35,10 +42,10 @@ impl Grant {
             Version::V2 => library.open(options.title.as_deref(), ack.bitrate).await,
         };
         let media = media.map_err(|error| refusal(&error))?;
-        let resumes = options.start_offset.is_some();
-        if resumes && options.validator.as_ref().is_some_and(|it| *it != media.validator()) {
-            return Err(NackCode::MediaChanged.into());
-        }
+        let validator = match (&options.validator, options.start_offset) {
+            (Some(theirs), Some(_)) => resume(library, &media, theirs, options)?,
+            _ => media.validator(),
+        };
         let start = options.start_offset.unwrap_or(0);
         if start > media.len() {
             let reason = Some(format!("it has {} bytes", media.len()));
@@ -55,7 +62,8 @@ impl Grant {
         if verified {
             library.request_digest(&media);
         }
-        Ok(Self { ack: OpenAck { bitrate, max_chunk_size, ..ack }, media, start, rate, verified })
+        let ack = OpenAck { bitrate, max_chunk_size, ..ack };
+        Ok(Self { ack, media, validator, start, rate, verified })
     }
 
     /// What version 2 says beside the terms.
@@ -63,13 +71,47 @@ impl Grant {
         Options {
             title: Some(self.media.title().to_owned()),
             start_offset: Some(self.start),
-            validator: Some(self.media.validator()),
+            validator: Some(self.validator.clone()),
             total_size: Some(self.media.len()),
             media_type: Some(self.media.media_type().to_owned()),
             rate: Some(self.rate),
             digest: self.media.digest(),
             ..Options::default()
         }
+    }
+}
+
+/// The validator of a session that goes on with what a client has a part of, which had `theirs`
+/// when it came.
+fn resume(
+    library: &Library,
+    media: &Media,
+    theirs: &Bytes,
+    options: &Options,
+) -> Result<Bytes, Refusal> {
+    if media.goes_by(theirs) {
+        // An edit while the server was away may have kept size and time.
+        return match (options.digest, library.known_digest(media)) {
+            (Some(digest), Some(own)) if own != digest => Err(NackCode::MediaChanged.into()),
+            _ => Ok(theirs.clone()),
+        };
+    }
+    // One that does not know the digest may have its part from this server, which does.
+    let (digest, validator) = match options.digest {
+        Some(digest) => (digest, media.validator()),
+        None => match library.digest_behind(media.title(), theirs) {
+            Some(digest) => (digest, theirs.clone()),
+            None => return Err(NackCode::MediaChanged.into()),
+        },
+    };
+    match library.resolve_digest(media) {
+        DigestState::Known(own) if own == digest => Ok(validator),
+        DigestState::Known(_) | DigestState::Unreadable => Err(NackCode::MediaChanged.into()),
+        DigestState::Pending => Err(Refusal {
+            reason: Some("it is being compared with what you have".to_owned()),
+            retry_after: Some(COMPARED_AFTER),
+            ..NackCode::Busy.into()
+        }),
     }
 }
 
