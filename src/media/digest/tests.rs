@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 
 use super::*;
 
@@ -110,4 +111,69 @@ async fn what_cannot_be_read_is_said_to_be_so() {
     assert_eq!(digest.unwrap(), None);
     let again = Arc::new(File::new(write_only(), &metadata, path.clone()));
     assert_eq!(digester.resolve(&again), DigestState::Unreadable);
+}
+
+/// A file of two slices and a bit, each of its bytes `byte`, that can be changed.
+fn long_file(byte: u8) -> (Arc<File>, std::fs::File, Vec<u8>) {
+    let mut file = tempfile::tempfile().unwrap();
+    let bytes = vec![byte; 2 * 64 * BLOCK + 1000];
+    file.write_all(&bytes).unwrap();
+    let metadata = file.metadata().unwrap();
+    let shown = Arc::new(File::new(file.try_clone().unwrap(), &metadata, "media.mp4".into()));
+    (shown, file, bytes)
+}
+
+/// Hashes a file to the end; `meanwhile` is called after each slice.
+fn hash(file: &Arc<File>, mut meanwhile: impl FnMut()) -> Result<Slice, Error> {
+    let (mut job, cache) = (Job::new(file), Cache::new(0));
+    let mut buffer = vec![0; BLOCK];
+    // Without somebody else who has it, nothing is hashed.
+    let _viewer = file.clone();
+    loop {
+        match job.advance(file, &cache, &mut buffer, || false)? {
+            Slice::More => meanwhile(),
+            slice => return Ok(slice),
+        }
+    }
+}
+
+#[test]
+fn what_was_rewritten_and_grew_while_it_was_hashed_is_hashed_as_it_is_then() {
+    let (file, writer, _) = long_file(1);
+    let new = vec![2; 2 * 64 * BLOCK + 2000];
+    let mut changes = 0;
+    let hashed = hash(&file, || {
+        if changes == 0 {
+            writer.write_all_at(&new, 0).unwrap();
+        }
+        changes += 1;
+    });
+    let expected: Digest = blake3::hash(&new[..new.len() - 1000]).into();
+    assert!(matches!(hashed, Ok(Slice::Passing(digest)) if digest == expected), "{hashed:?}");
+}
+
+#[test]
+fn what_grows_all_the_time_is_hashed_until_it_is_found_the_same_twice() {
+    let (file, writer, bytes) = long_file(1);
+    let mut end = bytes.len() as u64;
+    let hashed = hash(&file, || {
+        writer.write_all_at(b"more", end).unwrap();
+        end += 4;
+    });
+    let expected: Digest = blake3::hash(&bytes).into();
+    assert!(matches!(hashed, Ok(Slice::Passing(digest)) if digest == expected), "{hashed:?}");
+}
+
+#[test]
+fn what_is_rewritten_all_the_time_has_no_digest() {
+    let (file, writer, bytes) = long_file(1);
+    let mut byte = 2;
+    let hashed = hash(&file, || {
+        writer.write_all_at(&vec![byte; bytes.len() + 1], 0).unwrap();
+        byte += 1;
+    });
+    assert!(matches!(hashed, Ok(Slice::Restless)), "{hashed:?}");
+    let (file, writer, _) = long_file(1);
+    let hashed = hash(&file, || writer.write_all_at(b"edited", 0).unwrap());
+    assert!(matches!(hashed, Err(Error::Changed(_))), "{hashed:?}");
 }
