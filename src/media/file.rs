@@ -148,8 +148,8 @@ impl File {
         if self.status().changed == Identity::from(metadata).changed() {
             return true;
         }
-        let named = fs::metadata(&self.path)
-            .is_ok_and(|there| self.identity.is_same_file((&there).into()));
+        let named =
+            fs::metadata(&self.path).is_ok_and(|there| self.identity.is_same_file((&there).into()));
         let now = Status::new(metadata, named);
         let mut status = self.status();
         let explained = now.explains(&status);

@@ -96,9 +96,8 @@ impl Identity {
     /// restart of the machine.
     pub(super) fn salted_validator(self) -> Bytes {
         let Self { device: _, inode, size, modified, changed } = self;
-        let [modified, changed] = [modified, changed].map(|(seconds, nanoseconds)| {
-            [seconds.cast_unsigned(), nanoseconds.cast_unsigned()]
-        });
+        let [modified, changed] = [modified, changed]
+            .map(|(seconds, nanoseconds)| [seconds.cast_unsigned(), nanoseconds.cast_unsigned()]);
         hash([inode, size].into_iter().chain(modified).chain(changed))
     }
 }

@@ -35,7 +35,8 @@ impl Store {
 
     /// What was saved.
     pub(super) fn load(&self) -> Vec<(Identity, Digest)> {
-        let read = self.read().and_then(|bytes| decode(&bytes).ok_or(io::ErrorKind::InvalidData.into()));
+        let read =
+            self.read().and_then(|bytes| decode(&bytes).ok_or(io::ErrorKind::InvalidData.into()));
         read.unwrap_or_else(|error| {
             debug!(path = ?self.0, %error, "no digests are known from before");
             Vec::new()
@@ -44,7 +45,8 @@ impl Store {
 
     fn read(&self) -> io::Result<Vec<u8>> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&self.0)?;
+        let file =
+            OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&self.0)?;
         let metadata = file.metadata()?;
         // A digest that somebody else put there would make a title useless.
         let ours = metadata.uid() == geteuid().as_raw() && metadata.mode() & 0o022 == 0;
@@ -66,8 +68,7 @@ impl Store {
         // One of a process that was killed: no other has this number now.
         let _ = fs::remove_file(&draft);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        let replaced =
-            file.write_all(&encode(digests)?).and_then(|()| fs::rename(&draft, &self.0));
+        let replaced = file.write_all(&encode(digests)?).and_then(|()| fs::rename(&draft, &self.0));
         replaced.inspect_err(|_| {
             let _ = fs::remove_file(&draft);
         })
