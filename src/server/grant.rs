@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::resume::resume;
 use super::{Pacing, Settings};
-use crate::media::{self, DigestState, Library, Media};
+use crate::media::{self, Library, Media};
 use crate::protocol::{NackCode, OpenAck, OpenStream, Options, Version};
 use crate::session::server::Refusal;
-
-/// After how many seconds a client comes back whose part of the media is compared by digest.
-const COMPARED_AFTER: u32 = 1;
 
 /// A session as it is granted.
 #[derive(Debug)]
@@ -78,40 +76,6 @@ impl Grant {
             digest: self.media.digest(),
             ..Options::default()
         }
-    }
-}
-
-/// The validator of a session that goes on with what a client has a part of, which had `theirs`
-/// when it came.
-fn resume(
-    library: &Library,
-    media: &Media,
-    theirs: &Bytes,
-    options: &Options,
-) -> Result<Bytes, Refusal> {
-    if media.goes_by(theirs) {
-        // An edit while the server was away may have kept size and time.
-        return match (options.digest, library.known_digest(media)) {
-            (Some(digest), Some(own)) if own != digest => Err(NackCode::MediaChanged.into()),
-            _ => Ok(theirs.clone()),
-        };
-    }
-    // One that does not know the digest may have its part from this server, which does.
-    let (digest, validator) = match options.digest {
-        Some(digest) => (digest, media.validator()),
-        None => match library.digest_behind(media.title(), theirs) {
-            Some(digest) => (digest, theirs.clone()),
-            None => return Err(NackCode::MediaChanged.into()),
-        },
-    };
-    match library.resolve_digest(media) {
-        DigestState::Known(own) if own == digest => Ok(validator),
-        DigestState::Known(_) | DigestState::Unreadable => Err(NackCode::MediaChanged.into()),
-        DigestState::Pending => Err(Refusal {
-            reason: Some("it is being compared with what you have".to_owned()),
-            retry_after: Some(COMPARED_AFTER),
-            ..NackCode::Busy.into()
-        }),
     }
 }
 

@@ -78,8 +78,10 @@ impl Queue {
 
     /// Notes that a file cannot be read, however often it is tried.
     pub(super) fn give_up(&mut self, identity: Identity) {
-        self.unreadable.truncate(MOST_UNREADABLE - 1);
-        self.unreadable.push_front(identity);
+        if !self.is_unreadable(identity) {
+            self.unreadable.truncate(MOST_UNREADABLE - 1);
+            self.unreadable.push_front(identity);
+        }
     }
 
     pub(super) fn is_unreadable(&self, identity: Identity) -> bool {
