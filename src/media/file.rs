@@ -69,7 +69,7 @@ impl Status {
 }
 
 impl File {
-    /// `file` as `metadata` describes it; `path` is for messages.
+    /// `file` as `metadata` describes it, which was opened as `path`.
     pub(super) fn new(file: fs::File, metadata: &Metadata, path: PathBuf) -> Self {
         Self {
             in_memory: is_in_memory(&file),
