@@ -129,6 +129,25 @@ fn a_pause_that_is_longer_than_the_idle_timeout_is_kept_alive() {
     assert!(fs::read(&out).unwrap() == bytes);
 }
 
+#[test]
+fn media_that_is_touched_in_mid_play_is_still_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (serve, bytes) = serve(dir.path(), &[]);
+    let relay = Relay::start(serve.port);
+    let out = dir.path().join("out");
+    let mut touched = false;
+    let events = follow(play(&serve, &relay, &out, &["--rate", "40M"]), |total| {
+        if !touched && total > 4_000_000 {
+            touched = true;
+            let file = fs::File::options().write(true).open(dir.path().join("media.mp4"));
+            file.unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        }
+    });
+    assert!(fs::read(&out).unwrap() == bytes);
+    assert_eq!(named(&events, "reconnecting").len(), 1, "the server noticed");
+    assert_eq!(named(&events, "closed")[0]["verified"], true);
+}
+
 /// What an outage and a path that changes often cost, for people to read.
 #[test]
 #[ignore = "takes minutes, and prints figures"]

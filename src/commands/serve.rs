@@ -71,7 +71,11 @@ pub(super) fn bind(config: &ServeConfig) -> anyhow::Result<Bound> {
         media::generate(path, size)
             .with_context(|| format!("cannot generate {}", path.display()))?;
     }
-    let library = Arc::new(Library::new(config.media.as_deref(), config.cache)?);
+    let mut library = Library::new(config.media.as_deref(), config.cache)?;
+    if let Some(digests) = &config.digests {
+        library = library.keeping_digests(digests);
+    }
+    let library = Arc::new(library);
     let identity = match &config.credentials {
         Credentials::Files { cert, key } => Identity::load_or_create(cert, key)?,
         Credentials::Ephemeral => {

@@ -33,6 +33,8 @@ pub struct ServeConfig {
     pub media: Option<PathBuf>,
     /// If the media file is missing, make it of that many random bytes.
     pub generate: Option<u64>,
+    /// The file that keeps digests from run to run; `None` to keep none.
+    pub digests: Option<PathBuf>,
     /// What to show to clients.
     pub credentials: Credentials,
     /// How to serve.

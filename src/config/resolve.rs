@@ -54,7 +54,8 @@ pub fn serve(
     let (cert, key) = credential_files(&layer.tls, environment)?;
     let credentials = Credentials::Files { cert, key };
     let report = report(global, &flags.reporting)?;
-    Ok(ServeConfig { generate, ..serve_config(&layer, listen, credentials, report)? })
+    let digests = environment.state_dir().map(|state| state.join("digests"));
+    Ok(ServeConfig { generate, digests, ..serve_config(&layer, listen, credentials, report)? })
 }
 
 /// What `play` needs.
@@ -173,6 +174,7 @@ fn serve_config(
         listen,
         media: layer.server.media.clone(),
         generate: None,
+        digests: None,
         credentials,
         server: server::Settings {
             offer,

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use quick_cache::sync::Cache as Blocks;
 
 use super::block::{BLOCK, Pool};
-use super::file::{File, Identity};
+use super::file::File;
+use super::identity::Identity;
 use super::{Error, blocking};
 
 /// A cache has no fewer blocks than this.
@@ -89,6 +90,12 @@ impl Cache {
             self.blocks.insert(piece.key, block.clone());
         }
         Ok(Some(piece.cut(&block)))
+    }
+
+    /// The block of a file in this state that begins at `offset`, if it is here. That it was asked
+    /// for keeps it no longer.
+    pub(super) fn peek(&self, file: Identity, offset: u64) -> Option<Bytes> {
+        self.blocks.peek(&Key { file, offset })
     }
 
     /// Reads whatever that means. The system is asked to have the `ahead` bytes after it in memory

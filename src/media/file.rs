@@ -6,8 +6,9 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
-use bytes::Bytes;
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::Errno;
 #[cfg(target_os = "linux")]
@@ -15,6 +16,7 @@ use rustix::io::ReadWriteFlags;
 use tokio::sync::SetOnce;
 use tracing::debug;
 
+use super::identity::{Change, Identity};
 use super::{Digest, Error};
 
 /// How to open what might turn out not to be a regular file: the open of a FIFO does not wait for
@@ -25,39 +27,6 @@ pub(super) const OPEN_FLAGS: i32 = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits()
 #[cfg(target_os = "linux")]
 const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
-/// What tells one state of one file from any other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-}
-
-impl From<&Metadata> for Identity {
-    fn from(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        }
-    }
-}
-
-impl Identity {
-    /// What a client may know of it: hashed, because inodes and times are nobody else's business,
-    /// and without the device, whose number may be another after a restart of the machine.
-    pub(super) fn validator(self) -> Bytes {
-        let Self { device: _, inode, size, modified: (seconds, nanoseconds) } = self;
-        let mut hasher = blake3::Hasher::new();
-        for number in [inode, size, seconds.cast_unsigned(), nanoseconds.cast_unsigned()] {
-            hasher.update(&number.to_be_bytes());
-        }
-        Bytes::copy_from_slice(hasher.finalize().as_bytes())
-    }
-}
-
 /// An open regular file. Those of its methods that read block.
 #[derive(Debug)]
 pub(super) struct File {
@@ -66,32 +35,70 @@ pub(super) struct File {
     identity: Identity,
     /// Its file system has no disk to wait for, unless it is swapped out, which it cannot tell.
     in_memory: bool,
+    /// The newest that is known to leave the bytes as they were.
+    status: Mutex<Status>,
     digest: SetOnce<Option<Digest>>,
     digest_wanted: AtomicBool,
+    /// The digest is of a state that had not settled.
+    digest_is_early: AtomicBool,
+}
+
+/// What changes the ctime of a file and not its bytes.
+#[derive(Debug, Clone, Copy)]
+struct Status {
+    changed: (i64, i64),
+    /// Mode, owner, group and how many names it has.
+    attributes: (u32, u32, u32, u64),
+    /// Whether it is still found by the name that it was opened by.
+    named: bool,
+}
+
+impl Status {
+    fn new(metadata: &Metadata, named: bool) -> Self {
+        Self {
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            attributes: (metadata.mode(), metadata.uid(), metadata.gid(), metadata.nlink()),
+            named,
+        }
+    }
+
+    /// Whether there is a cause, other than a write, for a ctime that is not that of `before`.
+    fn explains(&self, before: &Self) -> bool {
+        (self.attributes, self.named) != (before.attributes, before.named)
+    }
 }
 
 impl File {
-    /// `file` as `metadata` describes it; `path` is for messages.
+    /// `file` as `metadata` describes it, which was opened as `path`.
     pub(super) fn new(file: fs::File, metadata: &Metadata, path: PathBuf) -> Self {
         Self {
             in_memory: is_in_memory(&file),
             file,
             path,
             identity: metadata.into(),
+            status: Mutex::new(Status::new(metadata, true)),
             digest: SetOnce::new(),
             digest_wanted: AtomicBool::new(false),
+            digest_is_early: AtomicBool::new(false),
         }
     }
 
     pub(super) fn len(&self) -> u64 {
-        self.identity.size
+        self.identity.size()
     }
 
+    /// The state in which it was opened.
     pub(super) fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// Fills `buffer` from `offset` on, with the file as it was opened. Blocks.
+    /// The state in which it is now.
+    pub(super) fn state(&self) -> Result<Identity, Error> {
+        self.metadata().map(|metadata| Identity::from(&metadata))
+    }
+
+    /// Fills `buffer` from `offset` on, with the file as it was opened or, if it has grown, as it
+    /// is. Blocks.
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         match self.file.read_exact_at(buffer, offset) {
             Ok(()) => self.still_the_same(),
@@ -107,10 +114,15 @@ impl File {
         if self.in_memory {
             return self.read(offset, buffer).map(|()| true);
         }
-        match read_at_once(&self.file, offset, buffer) {
-            true => self.still_the_same().map(|()| true),
-            // Whatever the cause: the other way finds out.
-            false => Ok(false),
+        // Whatever the cause that it cannot be had at once: the other way finds out.
+        if !read_at_once(&self.file, offset, buffer) {
+            return Ok(false);
+        }
+        let now = self.state()?;
+        match self.identity.change(now) {
+            Change::None | Change::Grown => Ok(true),
+            Change::Status => Ok(self.status().changed == now.changed()),
+            Change::Bytes => Err(Error::Changed(self.path.clone())),
         }
     }
 
@@ -122,30 +134,70 @@ impl File {
 
     /// Looked at after a read, so that a change during it is caught, too.
     fn still_the_same(&self) -> Result<(), Error> {
-        let metadata = self.file.metadata().map_err(|source| self.error(source))?;
-        match Identity::from(&metadata) == self.identity {
-            true => Ok(()),
-            false => Err(Error::Changed(self.path.clone())),
+        let metadata = self.metadata()?;
+        match self.identity.change((&metadata).into()) {
+            Change::None | Change::Grown => Ok(()),
+            Change::Status if self.has_its_bytes(&metadata) => Ok(()),
+            Change::Status | Change::Bytes => Err(Error::Changed(self.path.clone())),
         }
+    }
+
+    /// Whether there is a harmless cause for the ctime of `metadata`. What is streamed goes on
+    /// although it was renamed, deleted, linked, or given to another owner meanwhile.
+    fn has_its_bytes(&self, metadata: &Metadata) -> bool {
+        if self.status().changed == Identity::from(metadata).changed() {
+            return true;
+        }
+        let named =
+            fs::metadata(&self.path).is_ok_and(|there| self.identity.is_same_file((&there).into()));
+        let now = Status::new(metadata, named);
+        let mut status = self.status();
+        let explained = now.explains(&status);
+        if explained {
+            *status = now;
+        }
+        explained
+    }
+
+    fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn metadata(&self) -> Result<Metadata, Error> {
+        self.file.metadata().map_err(|source| self.error(source))
     }
 
     fn error(&self, source: io::Error) -> Error {
         Error::Io { path: self.path.clone(), source }
     }
 
-    /// Notes that somebody wants the digest; whether nobody did before.
+    /// Marks the digest as requested; returns true on the first call.
     pub(super) fn want_digest(&self) -> bool {
         !self.digest_wanted.swap(true, Ordering::Relaxed)
     }
 
-    /// Lets everybody know the digest, or that there will be none. Only the first word counts.
+    /// Lets everybody know the digest, or that there will be none. Only the first call counts.
     pub(super) fn publish_digest(&self, digest: Option<Digest>) {
         let _ = self.digest.set(digest);
     }
 
-    /// Whether there will be no digest.
-    pub(super) fn is_without_digest(&self) -> bool {
-        self.digest.get().is_some_and(Option::is_none)
+    /// The same for a digest of a state in which a change need not have shown.
+    pub(super) fn publish_early_digest(&self, digest: Digest) {
+        self.digest_is_early.store(true, Ordering::Relaxed);
+        self.publish_digest(Some(digest));
+    }
+
+    /// Whether the digest is not good for another session: there will be none, or a later one is
+    /// better.
+    pub(super) fn needs_new_digest(&self) -> bool {
+        match self.digest.get() {
+            None => false,
+            Some(None) => true,
+            Some(Some(_)) => {
+                self.digest_is_early.load(Ordering::Relaxed)
+                    && self.identity.is_settled(SystemTime::now())
+            }
+        }
     }
 
     /// The digest, if it is known now.

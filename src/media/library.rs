@@ -4,13 +4,16 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use quick_cache::sync::Cache as Bounded;
 use tokio::sync::Mutex;
 
-use super::digest::Digester;
-use super::file::{File, Identity};
+use super::digest::{DigestState, Digester};
+use super::file::File;
+use super::identity::Identity;
 use super::root::Root;
-use super::{Cache, Entry, Error, Found, Media, Source, blocking};
+use super::validators::Validators;
+use super::{Cache, Digest, Entry, Error, Found, Media, Source, blocking};
 
 /// For how long a catalogue that is still in use is good for others, too.
 const FRESH: Duration = Duration::from_secs(1);
@@ -34,6 +37,7 @@ pub struct Library {
     cache: Arc<Cache>,
     open: Bounded<Identity, Weak<File>>,
     digester: Digester,
+    validators: Validators,
     catalogue: Arc<Mutex<Option<Listing>>>,
 }
 
@@ -46,13 +50,22 @@ impl Library {
     /// # Errors
     /// There is nothing to stream at `path` now.
     pub fn new(path: Option<&Path>, cache: u64) -> Result<Self, Error> {
+        let cache = Arc::new(Cache::new(cache));
         Ok(Self {
             root: Root::at(path)?,
-            cache: Arc::new(Cache::new(cache)),
             open: Bounded::new(OPEN),
-            digester: Digester::new(),
+            digester: Digester::new(cache.clone()),
+            validators: Validators::new(),
+            cache,
             catalogue: Arc::default(),
         })
+    }
+
+    /// The same, which keeps the digests that it knows in the file at `path`, so that they are
+    /// known after a restart, too. Where that cannot be read or written, they are computed anew.
+    pub fn keeping_digests(self, path: &Path) -> Self {
+        self.digester.keep_at(path);
+        self
     }
 
     /// What people call it: its path, or "the sample clip".
@@ -91,9 +104,29 @@ impl Library {
 
     /// Sees to it that `media`, which was opened here, gets its digest.
     pub fn request_digest(&self, media: &Media) {
-        if let Source::File(file) = &media.found.source {
+        if let Some(file) = media.found.source.file() {
             self.digester.request(file);
         }
+    }
+
+    /// The digest of `media`, which was opened here. It is computed although `media` may be
+    /// dropped, if somebody asks again within a few seconds.
+    pub fn resolve_digest(&self, media: &Media) -> DigestState {
+        match &media.found.source {
+            Source::Memory(_, digest) => DigestState::Known(*digest),
+            Source::File(file) => self.digester.resolve(file),
+        }
+    }
+
+    /// The digest of `media`, which was opened here, if it is known now.
+    pub fn known_digest(&self, media: &Media) -> Option<Digest> {
+        let known = |file: &Arc<File>| self.digester.known(file.identity());
+        media.digest().or_else(|| media.found.source.file().and_then(known))
+    }
+
+    /// The digest of what `title` was when it had this validator, if that was here and is known.
+    pub fn digest_behind(&self, title: &str, validator: &[u8]) -> Option<Digest> {
+        self.digester.known(self.validators.state(title, validator)?)
     }
 
     /// All that can be opened now, sorted by title. This opens every file once: for 100,000 it
@@ -128,18 +161,29 @@ impl Library {
     }
 
     fn media(&self, mut found: Found) -> Media {
-        if let Source::File(file) = &mut found.source {
-            *file = self.share(file);
-        }
-        Media::new(found, self.cache.clone())
+        let validator = match &mut found.source {
+            Source::Memory(_, digest) => Bytes::copy_from_slice(digest),
+            Source::File(file) => {
+                *file = self.share(file);
+                self.validator(&found.title, file.identity())
+            }
+        };
+        Media::new(found, validator, self.cache.clone())
+    }
+
+    fn validator(&self, title: &str, identity: Identity) -> Bytes {
+        self.validators.assign(title, identity, |other| {
+            let known = self.digester.known(identity);
+            known.is_some() && known == self.digester.known(other)
+        })
     }
 
     /// The file that is open already, if it is in the same state, so that all sessions share one
-    /// descriptor and one digest. Where that has none, a new one is another try.
+    /// descriptor and one digest. Where that has none, or not a good one, a new one is another try.
     fn share(&self, file: &Arc<File>) -> Arc<File> {
         let identity = file.identity();
         let open = self.open.get(&identity).and_then(|open| open.upgrade());
-        if let Some(open) = open.filter(|open| !open.is_without_digest()) {
+        if let Some(open) = open.filter(|open| !open.needs_new_digest()) {
             return open;
         }
         self.open.insert(identity, Arc::downgrade(file));

@@ -7,11 +7,13 @@ mod digest;
 mod directory;
 mod file;
 mod generate;
+mod identity;
 mod library;
 mod root;
 #[cfg(test)]
 mod tests;
 mod title;
+mod validators;
 
 use std::io;
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use tokio::task::{JoinError, JoinHandle};
 use block::BLOCK;
 pub use cache::Cache;
 use cache::Piece;
+pub use digest::DigestState;
 use file::File;
 pub use generate::generate;
 pub use library::Library;
@@ -116,6 +119,13 @@ enum Source {
 }
 
 impl Source {
+    fn file(&self) -> Option<&Arc<File>> {
+        match self {
+            Self::Memory(..) => None,
+            Self::File(file) => Some(file),
+        }
+    }
+
     fn len(&self) -> u64 {
         match self {
             Self::Memory(bytes, _) => bytes.len() as u64,
@@ -124,10 +134,12 @@ impl Source {
     }
 }
 
-/// Opened media: its bytes do not change, or reading it fails.
+/// Opened media: its bytes do not change, or reading it fails. A file may grow meanwhile, by which
+/// its media stays as long as it was; that what it had before is still there shows in the digest.
 #[derive(Debug)]
 pub struct Media {
     found: Found,
+    validator: Bytes,
     cache: Arc<Cache>,
     /// How far ahead of a session the system reads its file, bytes.
     ahead: u64,
@@ -144,8 +156,8 @@ struct Reading {
 }
 
 impl Media {
-    fn new(found: Found, cache: Arc<Cache>) -> Self {
-        Self { found, cache, ahead: MOST_AHEAD, reading: None }
+    fn new(found: Found, validator: Bytes, cache: Arc<Cache>) -> Self {
+        Self { found, validator, cache, ahead: MOST_AHEAD, reading: None }
     }
 
     /// The same, for a session at this rate in bit/s, where 0 is as fast as it goes.
@@ -182,13 +194,17 @@ impl Media {
         self.len() == 0
     }
 
-    /// 32 bytes that change when the file's size, modification time or inode does, and are the
-    /// same after a restart.
+    /// 32 bytes that stand for what it is: of a file, for its size and modification time, or for
+    /// all that the system knows of its state where this server has seen its title in two that
+    /// have these in common.
     pub fn validator(&self) -> Bytes {
-        match &self.found.source {
-            Source::Memory(_, digest) => Bytes::copy_from_slice(digest),
-            Source::File(file) => file.identity().validator(),
-        }
+        self.validator.clone()
+    }
+
+    /// Whether this validator was given out for what it is now.
+    pub fn goes_by(&self, validator: &[u8]) -> bool {
+        let salted = || Some(self.found.source.file()?.identity().salted_validator());
+        validator == self.validator || salted().is_some_and(|salted| validator == salted)
     }
 
     /// The digest of all its bytes, if it is known now.

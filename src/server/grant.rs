@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use super::resume::resume;
 use super::{Pacing, Settings};
 use crate::media::{self, Library, Media};
 use crate::protocol::{NackCode, OpenAck, OpenStream, Options, Version};
@@ -12,6 +15,8 @@ use crate::session::server::Refusal;
 pub(super) struct Grant {
     pub(super) ack: OpenAck,
     pub(super) media: Media,
+    /// What the client is to know the media by.
+    validator: Bytes,
     /// The byte of the media at which it starts.
     pub(super) start: u64,
     /// What it is paced at, bit/s; 0 is as fast as it goes.
@@ -35,10 +40,10 @@ impl Grant {
             Version::V2 => library.open(options.title.as_deref(), ack.bitrate).await,
         };
         let media = media.map_err(|error| refusal(&error))?;
-        let resumes = options.start_offset.is_some();
-        if resumes && options.validator.as_ref().is_some_and(|it| *it != media.validator()) {
-            return Err(NackCode::MediaChanged.into());
-        }
+        let validator = match (&options.validator, options.start_offset) {
+            (Some(theirs), Some(_)) => resume(library, &media, theirs, options)?,
+            _ => media.validator(),
+        };
         let start = options.start_offset.unwrap_or(0);
         if start > media.len() {
             let reason = Some(format!("it has {} bytes", media.len()));
@@ -55,7 +60,8 @@ impl Grant {
         if verified {
             library.request_digest(&media);
         }
-        Ok(Self { ack: OpenAck { bitrate, max_chunk_size, ..ack }, media, start, rate, verified })
+        let ack = OpenAck { bitrate, max_chunk_size, ..ack };
+        Ok(Self { ack, media, validator, start, rate, verified })
     }
 
     /// What version 2 says beside the terms.
@@ -63,7 +69,7 @@ impl Grant {
         Options {
             title: Some(self.media.title().to_owned()),
             start_offset: Some(self.start),
-            validator: Some(self.media.validator()),
+            validator: Some(self.validator.clone()),
             total_size: Some(self.media.len()),
             media_type: Some(self.media.media_type().to_owned()),
             rate: Some(self.rate),

@@ -4,6 +4,7 @@ mod driver;
 mod grant;
 mod output;
 mod progress;
+mod resume;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 """A version 2 client that saves what it is sent, and on the way does what one of its scenarios says (`--scenario`)."""
 
 import argparse
+import asyncio
 import importlib
 import importlib.util
 import itertools
@@ -165,6 +166,19 @@ async def resume(client: V2Client, options: argparse.Namespace) -> None:
     await rest.until_end()
 
 
+async def elsewhere(client: V2Client, options: argparse.Namespace) -> None:
+    """Has a part of the media, maybe of another server, and comes back for as long as it is compared."""
+    rest = offer(options, start=options.start, validator=options.validator, digest=options.digest)
+    while True:
+        try:
+            await client.open(rest)
+            return await client.until_end()
+        except Refused as refusal:
+            if not (isinstance(refusal.nack, OpenNack) and refusal.nack.options.retry_after):
+                return
+            await asyncio.sleep(refusal.nack.options.retry_after)
+
+
 async def wrong_validator(client: V2Client, options: argparse.Namespace) -> None:
     client.offer(offer(options, start=options.start or 1, validator=options.validator or WRONG_VALIDATOR))
     await client.expect_refusal(NackCode.MEDIA_CHANGED)
@@ -255,6 +269,7 @@ SCENARIOS: dict[str, Scenario] = {
     "list": list_titles,
     "list-then-open": list_then_open,
     "resume": resume,
+    "elsewhere": elsewhere,
     "wrong-validator": wrong_validator,
     "past-end": past_end,
     "no-such-title": no_such_title,
@@ -274,6 +289,7 @@ def arguments() -> argparse.Namespace:
     arguments.add_argument("--title")
     arguments.add_argument("--start", type=int, metavar="BYTE")
     arguments.add_argument("--validator", type=bytes.fromhex, metavar="HEX")
+    arguments.add_argument("--digest", type=bytes.fromhex, metavar="HEX", help="that of the media of which a part is there")
     arguments.add_argument("--rate", type=int, metavar="BPS")
     arguments.add_argument("--pause-at", type=int, default=0, metavar="SEQ", help="default: do not pause")
     arguments.add_argument("--pause-for", type=float, default=2.0, metavar="SECONDS")

@@ -2,17 +2,19 @@ mod catalogue;
 mod digest;
 mod hostile;
 mod renditions;
+mod states;
 mod titles;
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
+use super::identity::Identity;
 use super::{Entry, Error, Library, Media};
 
 fn library(path: &Path) -> Arc<Library> {
@@ -40,6 +42,14 @@ async fn bytes_of(media: &mut Media) -> Vec<u8> {
 
 fn titles(entries: &[Entry]) -> Vec<&str> {
     entries.iter().map(|entry| entry.title.as_str()).collect()
+}
+
+/// Waits until the file is so old that its digest is remembered: nobody can set a ctime.
+async fn settle(path: &Path) {
+    let identity = Identity::from(&fs::metadata(path).unwrap());
+    while !identity.is_settled(SystemTime::now()) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Long, because digests get only what time a busy machine has left.

@@ -165,11 +165,12 @@ async fn a_validator_changes_with_the_file_and_not_with_the_server() {
     let size = validator().await;
     make(&path, "longer", time + Duration::from_nanos(1));
     let modified = validator().await;
-    let other = dir.path().join("other");
-    make(&other, "longer", time);
-    fs::rename(&other, &path).unwrap();
-    let inode = validator().await;
-    let all = std::collections::HashSet::from([&first, &size, &modified, &inode]);
+    let copy = dir.path().join("copy.mp4");
+    make(&copy, "longer", time + Duration::from_nanos(1));
+    assert_eq!(open(&library, "copy.mp4").await.unwrap().validator(), modified, "a copy's");
+    make(&path, "others", time + Duration::from_nanos(1));
+    let edited = validator().await;
+    let all = std::collections::HashSet::from([&first, &size, &modified, &edited]);
     assert_eq!(all.len(), 4, "each differs from all others");
 }
 
