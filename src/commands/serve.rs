@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -12,6 +13,9 @@ use crate::media::{self, Library};
 use crate::server::{self, Sessions};
 use crate::transport::{Certificate, Identity, Listener, granted_socket_buffer};
 use crate::ui::{self, Told};
+
+/// How long before its end a certificate is warned of.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A server that is bound and has not accepted anybody yet.
 pub(super) struct Bound {
@@ -41,6 +45,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     });
     let report = move |event| events.send(Told::Session(event));
     warn_of_small_buffers(config.transport.socket_buffer);
+    warn_of_dates(&identity, &config.credentials);
 
     runtime.block_on(async {
         let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
@@ -65,6 +70,31 @@ fn warn_of_small_buffers(wanted: u32) {
     }
 }
 
+/// A server does not renew its certificate by itself: that would break every pin.
+fn warn_of_dates(identity: &Identity, credentials: &Credentials) {
+    let (file, renew) = match credentials {
+        Credentials::Named { cert, key } => {
+            let (cert, key) = (cert.display(), key.display());
+            let command = format!("quicstream gen-cert --force --cert {cert} --key {key}");
+            (
+                cert.to_string(),
+                format!("get a new one from its issuer, or make one with: {command}"),
+            )
+        }
+        Credentials::Own { cert, .. } => {
+            let command = "quicstream gen-cert --force";
+            (cert.display().to_string(), format!("make a new one with: {command}"))
+        }
+        Credentials::Ephemeral => return,
+    };
+    if let Some(doubt) = identity.doubt(RENEWAL_MARGIN) {
+        tracing::warn!(
+            "the certificate in {file} {doubt}: {renew} (--name for each name that it has to \
+             carry), then restart; whoever pinned the old one needs the new fingerprint"
+        );
+    }
+}
+
 /// Makes ready all that a server needs. Belongs inside a runtime, which the endpoint will live on.
 pub(super) fn bind(config: &ServeConfig) -> anyhow::Result<Bound> {
     if let (Some(path), Some(size)) = (&config.media, config.generate) {
@@ -73,7 +103,10 @@ pub(super) fn bind(config: &ServeConfig) -> anyhow::Result<Bound> {
     }
     let library = Arc::new(Library::new(config.media.as_deref(), config.cache)?);
     let identity = match &config.credentials {
-        Credentials::Files { cert, key } => Identity::load_or_create(cert, key)?,
+        Credentials::Named { cert, key } => Identity::load(cert, key)?,
+        Credentials::Own { cert, key } => {
+            Identity::load_or_create(cert, key).map_err(super::in_state_directory)?
+        }
         Credentials::Ephemeral => {
             let names = Certificate::LOCAL_NAMES.map(String::from);
             Certificate::self_signed(&names, Certificate::DAYS)?.into()

@@ -140,6 +140,13 @@ pub struct Address {
     pub port: u16,
 }
 
+impl Address {
+    /// The name to expect in the certificate: the host without the interface of `fe80::1%eth0`.
+    pub fn certificate_name(&self) -> &str {
+        self.host.split_once('%').map_or(&self.host, |(address, _)| address)
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.host.contains(':') {
