@@ -160,7 +160,8 @@ pub struct Play {
     /// Show the server's titles instead of playing one
     #[arg(long, help_heading = "Media", conflicts_with_all = ["title", "output", "start"])]
     pub list: bool,
-    /// Where to start: a byte, such as 1048576 or 10MiB, or a part, such as 25% [default: 0]
+    /// Where to start: a byte, such as 1048576 or 10MiB, or a part, such as 25%. A player can join
+    /// MPEG-TS, MP3 and the like anywhere, MP4 and Matroska only at 0 [default: 0]
     #[arg(long, value_name = "BYTES", help_heading = "Media")]
     pub start: Option<Start>,
     /// How fast: auto (as the output takes it, or bitrate where there is none), bitrate (the
@@ -257,8 +258,8 @@ Examples:
   quicstream play                            play from this machine
   quicstream play 192.0.2.7 -o - | ffplay -  watch
   quicstream play 192.0.2.7 --list           see what there is
-  quicstream play 192.0.2.7 --title clips/intro.mp4 -o intro.mp4
-  quicstream play 192.0.2.7 --title film.mp4 --start 25% -o - | mpv -
+  quicstream play 192.0.2.7/clips/intro.mp4 -o intro.mp4
+  quicstream play 192.0.2.7/film.ts --start 25% -o - | mpv -
   quicstream play 'quicstream://192.0.2.7:9000/film.mp4?pin=abcd...' -o film.mp4
   quicstream play '[2001:db8::7]:9000' --pin AB:CD:... -o film.mp4
   quicstream play media.example --ca ca.pem --json";

@@ -45,6 +45,7 @@ fn of_client(error: &client::Error) -> u8 {
         | client::Error::EndlessCatalogue => INCOMPLETE,
         client::Error::Sink(_) | client::Error::NeedsVersion2(_) => FAILURE,
         client::Error::TitleNeeded(_) => USAGE,
+        client::Error::NoSuchTitle { .. } => REFUSED,
         client::Error::NoAnswer(_) => UNREACHABLE,
         client::Error::Partial { cause, .. } => of_client(cause),
     }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::connect::connect;
 use super::course::{Backoff, Course};
 use super::driver::{Driver, Ended, Parts};
+use super::nearest::nearest;
 use super::progress::{Event, Reporter, Snapshot, Title};
 use super::sink::Sink;
 use super::{Command, Error, Server, Settings, Start, ask};
@@ -18,6 +19,9 @@ use crate::transport::{self, Connection, Connector, Fingerprint};
 
 /// The least time that a try to get a connection back has, however little of `retry_for` is left.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it may take to find out what a server has instead of a title that it has not.
+const SUGGESTION_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything that a play holds.
 pub(super) struct Player<'a, R> {
@@ -127,11 +131,26 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             {
                 Err(Error::TitleNeeded(ask::titles(&mut connection, self.patience()).await?))
             }
+            Ok(Ended::Session(End::Refused { code, .. }))
+                if code == NackCode::NoSuchTitle as u16 =>
+            {
+                Err(self.no_such_title(&mut connection).await)
+            }
             ended => ended.map_err(Error::from),
         };
         let broken = matches!(ended, Ok(Ended::Session(End::Violation(_)) | Ended::Broken(_)));
         connection.shut(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
         ended
+    }
+
+    /// Says which titles come near to the one that the server does not have.
+    async fn no_such_title(&self, connection: &mut Connection) -> Error {
+        let titles = ask::titles(connection, SUGGESTION_PATIENCE);
+        // A slow or a long answer is no reason to keep the user waiting.
+        let titles = timeout(SUGGESTION_PATIENCE, titles).await.ok().and_then(Result::ok);
+        let title = self.settings.title.clone().unwrap_or_default();
+        let nearest = nearest(&title, &titles.unwrap_or_default());
+        Error::NoSuchTitle { title, nearest }
     }
 
     /// Drops what version 1 cannot do, or says that it cannot.
@@ -236,7 +255,7 @@ async fn dial(
     connector: &Arc<Connector>,
     patience: Duration,
 ) -> Result<(Connection, Fingerprint), transport::Error> {
-    let name = server.name.as_ref().unwrap_or(&server.address.host);
+    let name = server.name.as_deref().unwrap_or(server.address.certificate_name());
     connect(connector, &server.address, name, patience).await
 }
 

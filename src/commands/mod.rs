@@ -22,8 +22,10 @@ use crate::{exit, ui};
 pub fn run(cli: &Cli) -> u8 {
     let environment = Environment::capture();
     start(cli, &environment).unwrap_or_else(|error| {
+        let text = format!("{error:#}");
+        let lines: Vec<_> = text.lines().map(ui::escape).collect();
         // Where stderr is gone, the exit code has to say it all.
-        let _ = writeln!(io::stderr(), "quicstream: error: {error:#}");
+        let _ = writeln!(io::stderr(), "quicstream: error: {}", lines.join("\n"));
         exit::code(&error)
     })
 }

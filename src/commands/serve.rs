@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::Interrupts;
+use super::shell::quote;
 use crate::config::{self, Credentials, ServeConfig};
 use crate::exit;
 use crate::media::{self, Library};
@@ -74,16 +75,12 @@ fn warn_of_small_buffers(wanted: u32) {
 fn warn_of_dates(identity: &Identity, credentials: &Credentials) {
     let (file, renew) = match credentials {
         Credentials::Named { cert, key } => {
-            let (cert, key) = (cert.display(), key.display());
-            let command = format!("quicstream gen-cert --force --cert {cert} --key {key}");
-            (
-                cert.to_string(),
-                format!("get a new one from its issuer, or make one with: {command}"),
-            )
+            let [new_cert, new_key] = [cert, key].map(|path| quote(path.as_os_str()));
+            let command = format!("quicstream gen-cert --force --cert {new_cert} --key {new_key}");
+            (cert.display(), format!("get a new one from its issuer, or make one with: {command}"))
         }
         Credentials::Own { cert, .. } => {
-            let command = "quicstream gen-cert --force";
-            (cert.display().to_string(), format!("make a new one with: {command}"))
+            (cert.display(), "make a new one with: quicstream gen-cert --force".to_owned())
         }
         Credentials::Ephemeral => return,
     };

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::layer::Layer;
+
 /// Something about the settings that is no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
@@ -50,9 +52,10 @@ impl fmt::Display for Notice {
             Self::Reads(path) => write!(f, "settings from {}", path.display()),
             Self::Foreign { path, table } => write!(
                 f,
-                "{} belongs to another program and is left alone: its [{table}] is no section of \
-                 quicstream's",
-                path.display()
+                "{} belongs to another program and is left alone: its [{table}] is none of \
+                 quicstream's sections ({})",
+                path.display(),
+                Layer::SECTIONS.join(", ")
             ),
             Self::UnknownVariables(variables) => {
                 let described = variables.iter().map(UnknownVariable::to_string);

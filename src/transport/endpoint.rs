@@ -1,7 +1,7 @@
 //! Endpoints and connections.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -207,11 +207,7 @@ impl Connector {
     /// An endpoint of the same address family. One for each connection: a socket that is bound
     /// anew also leaves a NAT entry or a route that went bad behind.
     fn endpoint(&self, peer: SocketAddr) -> Result<Client, Error> {
-        let any: IpAddr = match peer {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let local = SocketAddr::new(any, 0);
+        let local = local_address(peer)?;
         let limits = limits(&self.settings)
             .with_data_window(RECEIVE_WINDOW)
             .and_then(|limits| limits.with_bidirectional_local_data_window(RECEIVE_WINDOW))
@@ -357,6 +353,26 @@ impl Limiter for ConnectionLimit {
             Outcome::allow()
         }
     }
+}
+
+/// Where to send to `peer` from. s2n-quic keeps no interface of a link-local address, but a socket
+/// that is bound to the interface's own address sends through it.
+fn local_address(peer: SocketAddr) -> Result<SocketAddr, Error> {
+    let any = match peer {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    if !matches!(peer, SocketAddr::V6(peer) if peer.scope_id() != 0) {
+        return Ok(any);
+    }
+    let own = || {
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(peer)?;
+        socket.local_addr()
+    };
+    let mut local = own().map_err(|source| Error::Bind { address: any, source })?;
+    local.set_port(0);
+    Ok(local)
 }
 
 /// The limits that both sides share. Keep-alives go at a third of the idle timeout, so that two

@@ -52,7 +52,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Nothing answered.
-    #[error("no answer from {server} within {} s; is the server running, and UDP let through?", after.as_secs_f32())]
+    #[error("no answer from {server} within {} s; is the server running, and UDP let through?{}", seconds(*after), link_local_hint(server))]
     NoAnswer {
         /// Who was asked.
         server: String,
@@ -77,6 +77,20 @@ pub enum Error {
     /// The connection ended otherwise.
     #[error("the connection was lost: {0}")]
     Lost(String),
+}
+
+/// A server answers through the interface that it is bound to, and through no other.
+fn link_local_hint(server: &str) -> String {
+    match server.contains('%') {
+        true => format!(" It has to listen on that very address: serve --listen '{server}'"),
+        false => String::new(),
+    }
+}
+
+/// Seconds to a tenth; less than one to a thousandth.
+fn seconds(time: Duration) -> f64 {
+    let scale = if time < Duration::from_secs(1) { 1000.0 } else { 10.0 };
+    (time.as_secs_f64() * scale).round() / scale
 }
 
 impl Error {
