@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::value::{
-    Bitrate, ChunkSize, ConnectTimeout, Days, GenerateSize, Host, Keepalive, List, Listen, Locator,
-    MaxRate, Name, Pacing, PauseAt, PauseFor, Port, Protocol, Rate, RetryFor, SessionTimeout,
-    Start, Title,
+    Bitrate, CertificateName, ChunkSize, ConnectTimeout, Days, GenerateSize, Host, Keepalive, List,
+    Listen, Locator, MaxRate, Name, Pacing, PauseAt, PauseFor, Port, Protocol, Rate, RetryFor,
+    SessionTimeout, Start, Title,
 };
 use crate::config::{Color, Progress};
 use crate::transport::Fingerprint;
@@ -78,12 +78,16 @@ pub struct Reporting {
 /// The flags of `serve`.
 #[derive(Debug, Default, Args)]
 pub struct Serve {
-    /// Address and port to listen on; port 0 picks a free one [default: 0.0.0.0:9000]
+    /// Address and port to listen on, or a port alone; port 0 picks a free one
+    /// [default: 0.0.0.0:9000]
     #[arg(long, value_name = "ADDR:PORT", help_heading = "Network")]
     pub listen: Option<Listen>,
     /// Port to listen on, whatever the address [default: 9000]
     #[arg(short, long, value_name = "PORT", help_heading = "Network")]
     pub port: Option<u16>,
+    /// The same as --media
+    #[arg(value_name = "MEDIA", conflicts_with = "media")]
+    pub media_argument: Option<PathBuf>,
     /// A file to serve, or a directory of titles: every file under it, by its relative path
     /// [default: the sample clip inside the program]
     #[arg(short, long, value_name = "PATH", help_heading = "Media")]
@@ -91,7 +95,7 @@ pub struct Serve {
     /// If the media file is missing, make it of SIZE random bytes, such as 512KiB [default: off]
     #[arg(long, value_name = "SIZE", help_heading = "Media")]
     pub generate: Option<GenerateSize>,
-    /// The highest bitrate to offer, in bit/s [default: 500000]
+    /// The highest bitrate to offer, in bit/s, such as 4M [default: 500000]
     #[arg(long, value_name = "BPS", help_heading = "Session")]
     pub bitrate: Option<Bitrate>,
     /// The most that a session of version 2 is sent, in bit/s, whatever its client asks for; 0 is
@@ -102,7 +106,7 @@ pub struct Serve {
     /// one) [default: client]
     #[arg(long, value_name = "WHO", help_heading = "Session")]
     pub pacing: Option<Pacing>,
-    /// The most media in one chunk, up to 1MiB [default: 65536]
+    /// The most media in one chunk, up to 1MiB, such as 32KiB [default: 65536]
     #[arg(long, value_name = "BYTES", help_heading = "Session")]
     pub chunk_size: Option<ChunkSize>,
     /// Seconds between heartbeats [default: 5]
@@ -111,8 +115,8 @@ pub struct Serve {
     /// Seconds of silence from a client that end its session [default: 30]
     #[arg(long, value_name = "SECS", help_heading = "Session")]
     pub session_timeout: Option<SessionTimeout>,
-    /// Certificate to show to clients, PEM; made on first use if both it and the key are missing
-    /// [default: cert.pem in ~/.local/share/quicstream]
+    /// Certificate to show to clients, PEM; it has to exist, and so has its key [default: cert.pem
+    /// in ~/.local/share/quicstream, where both are made on first use]
     #[arg(long, value_name = "FILE", requires = "key", help_heading = "TLS")]
     pub cert: Option<PathBuf>,
     /// The certificate's private key, PEM [default: key.pem in ~/.local/share/quicstream]
@@ -127,7 +131,8 @@ pub struct Serve {
 #[derive(Debug, Default, Args)]
 pub struct Play {
     /// The server: HOST, HOST:PORT, an IPv6 address V6, or `[V6]:PORT`; or a URL, such as "serve"
-    /// prints: quicstream://HOST:PORT/TITLE?pin=SHA256HEX [default: 127.0.0.1:9000]
+    /// prints: quicstream://HOST:PORT/TITLE?pin=SHA256HEX, with or without quicstream://
+    /// [default: 127.0.0.1:9000]
     #[arg(value_name = "SERVER", conflicts_with = "host")]
     pub server: Option<Locator>,
     /// The server's name or address, without a port [default: 127.0.0.1]
@@ -160,7 +165,8 @@ pub struct Play {
     #[arg(long, help_heading = "Media")]
     #[arg(conflicts_with_all = ["title", "destination", "start"])]
     pub list: bool,
-    /// Where to start: a byte, such as 1048576 or 10MiB, or a part, such as 25% [default: 0]
+    /// Where to start: a byte, such as 1048576 or 10MiB, or a part, such as 25%. A player can join
+    /// MPEG-TS, MP3 and the like anywhere, MP4 and Matroska only at 0 [default: 0]
     #[arg(long, value_name = "BYTES", help_heading = "Media")]
     pub start: Option<Start>,
     /// How fast: auto (as the output takes it, or bitrate where there is none), bitrate (the
@@ -192,7 +198,7 @@ pub struct Play {
     /// Codec profile to ask for [default: baseline]
     #[arg(long, value_name = "NAME", help_heading = "Media")]
     pub profile: Option<Name>,
-    /// Bitrates to offer, in bit/s, separated by commas [default: 240000,500000]
+    /// Bitrates to offer, in bit/s, separated by commas, such as 500k,4M [default: 240000,500000]
     #[arg(long, value_name = "BPS,...", help_heading = "Media")]
     pub bitrates: Option<List<Bitrate>>,
     /// Pause after chunk SEQ; 0 never does [default: 3 without an output, 0 with one]
@@ -213,7 +219,7 @@ pub struct Play {
     pub insecure: bool,
     /// The name to expect in the certificate [default: the server's name or address]
     #[arg(long, value_name = "NAME", help_heading = "TLS")]
-    pub server_name: Option<Host>,
+    pub server_name: Option<CertificateName>,
     /// How to tell what happens.
     #[command(flatten)]
     pub reporting: Reporting,
@@ -232,7 +238,7 @@ pub struct GenCert {
     /// A DNS name or IP address of the server; may be given again [default: localhost, 127.0.0.1
     /// and ::1]
     #[arg(long = "name", value_name = "DNS-OR-IP")]
-    pub names: Vec<Host>,
+    pub names: Vec<CertificateName>,
     /// Days that it is valid from now, up to 36500 [default: 365]
     #[arg(long, value_name = "N")]
     pub days: Option<Days>,
@@ -244,7 +250,7 @@ pub struct GenCert {
 const EXAMPLES: &str = "\
 Examples:
   quicstream play --embedded             see it work, in a single process
-  quicstream serve --media ~/films       serve every file in a directory
+  quicstream serve ~/films               serve every file in a directory
   quicstream play 192.0.2.7 --list       see what another machine serves
   quicstream play 192.0.2.7 --title film.mp4 -o film.mp4
   quicstream help play                   everything that play takes";
@@ -252,9 +258,9 @@ Examples:
 const SERVE_EXAMPLES: &str = "\
 Examples:
   quicstream serve                       serve the sample clip on port 9000
-  quicstream serve --media film.mp4 --bitrate 4000000
-  quicstream serve --media ~/films       a directory of titles: film.mp4, clips/intro.mp4
-  quicstream serve --listen '[::]:4433' --max-rate 20000000
+  quicstream serve film.mp4 --bitrate 4M
+  quicstream serve ~/films               a directory of titles: film.mp4, clips/intro.mp4
+  quicstream serve --listen '[::]:4433' --max-rate 20M
   quicstream serve --media dummy.bin --generate 512KiB
   quicstream serve --cert fullchain.pem --key privkey.pem --json";
 
@@ -264,8 +270,8 @@ Examples:
   quicstream play                            play from this machine
   quicstream play 192.0.2.7 -o - | ffplay -  watch
   quicstream play 192.0.2.7 --list           see what there is
-  quicstream play 192.0.2.7 --title clips/intro.mp4 -O   into intro.mp4
-  quicstream play 192.0.2.7 --title film.mp4 --start 25% -o - | mpv -
+  quicstream play 192.0.2.7/clips/intro.mp4 -O           into intro.mp4
+  quicstream play 192.0.2.7/film.ts --start 25% -o - | mpv -
   quicstream play 'quicstream://192.0.2.7:9000/film.mp4?pin=abcd...' -o film.mp4
   quicstream play '[2001:db8::7]:9000' --pin AB:CD:... -o film.mp4
   quicstream play media.example --ca ca.pem --json";

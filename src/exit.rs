@@ -24,7 +24,8 @@ pub const INTERRUPTED: u8 = 130;
 /// The code for a failure: that of the first error in its chain that has one.
 pub fn code(error: &anyhow::Error) -> u8 {
     let code = |cause: &(dyn std::error::Error + 'static)| {
-        if cause.is::<config::Error>() {
+        let missing = |error| matches!(error, &transport::CertificateError::Missing { .. });
+        if cause.is::<config::Error>() || cause.downcast_ref().is_some_and(missing) {
             Some(USAGE)
         } else if let Some(error) = cause.downcast_ref::<client::Error>() {
             Some(of_client(error))
@@ -46,6 +47,7 @@ fn of_client(error: &client::Error) -> u8 {
         | client::Error::EndlessCatalogue => INCOMPLETE,
         client::Error::Sink(_) | client::Error::NeedsVersion2(_) => FAILURE,
         client::Error::TitleNeeded(_) => USAGE,
+        client::Error::NoSuchTitle { .. } => REFUSED,
         client::Error::NoAnswer { .. }
         | client::Error::BrokenOff(_)
         | client::Error::NoProgress(_) => UNREACHABLE,

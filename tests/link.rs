@@ -106,11 +106,10 @@ fn a_pause_that_is_longer_than_the_idle_timeout_is_kept_alive() {
     let config = dir.path().join("config.toml");
     fs::write(&config, "[transport]\nidle_timeout = 1\n").unwrap();
     let config = config.to_str().unwrap();
+    // The shorter of both sides' idle timeouts counts.
     let serve = Serve::start([
-        "--config",
-        config,
         "--keepalive",
-        "20",
+        "10",
         "--session-timeout",
         "60",
         "--media",

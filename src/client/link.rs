@@ -49,7 +49,7 @@ impl Dialer {
         Ok(Self {
             connector: Arc::new(connector),
             server: address.clone(),
-            name: name.as_ref().unwrap_or(&address.host).clone(),
+            name: name.as_deref().unwrap_or(address.certificate_name()).to_owned(),
             patience,
         })
     }

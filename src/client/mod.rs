@@ -5,6 +5,7 @@ mod connect;
 mod course;
 mod driver;
 mod link;
+mod nearest;
 mod only_title;
 mod player;
 mod progress;
@@ -144,6 +145,14 @@ pub enum Error {
     /// The server has many titles, or none, and none was asked for.
     #[error("{}", title_needed(.0))]
     TitleNeeded(Vec<Title>),
+    /// The server has no such title.
+    #[error("{}", no_such_title(title, nearest))]
+    NoSuchTitle {
+        /// What was asked for.
+        title: String,
+        /// What may have been meant; empty where the server did not say in time what it has.
+        nearest: Vec<String>,
+    },
     /// The server speaks only version 1.
     #[error("the server speaks protocol version 1, which has no {0}")]
     NeedsVersion2(&'static str),
@@ -202,6 +211,19 @@ fn title_needed(titles: &[Title]) -> String {
         0 => "the server has no titles".to_owned(),
         count => format!("the server has {count} titles: choose one with --title NAME"),
     }
+}
+
+fn no_such_title(title: &str, nearest: &[String]) -> String {
+    let nearest: Vec<_> = nearest.iter().map(|title| format!("{title:?}")).collect();
+    let nearest = match nearest.is_empty() {
+        true => String::new(),
+        false => format!("nearest: {}; ", nearest.join(", ")),
+    };
+    let code = NackCode::NoSuchTitle as u16;
+    format!(
+        "the server refused the session: no such title {title:?} (OPEN_NACK {code}); \
+         {nearest}--list shows all titles"
+    )
 }
 
 /// What to do where the rest of a partial file cannot be had any more.

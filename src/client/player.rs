@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::course::Course;
 use super::driver::{Driver, Ended, Outcome, Parts};
 use super::link::{Dialer, Opened, Tries, open};
+use super::nearest::nearest;
 use super::progress::{Event, Reporter, Snapshot, Title};
 use super::retry::{Loss, Retries};
 use super::silence::Silence;
@@ -21,6 +22,9 @@ use crate::transport::Connection;
 
 /// The least time that a try to get a connection back has, however little of `retry_for` is left.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it may take to find out what a server has instead of a title that it has not.
+const SUGGESTION_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything that a play holds.
 pub(super) struct Player<'a, R> {
@@ -175,6 +179,11 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
                 let titles = self.unless_over(titles).await;
                 titles.map(|titles| titles.map_or_else(|error| error, Error::TitleNeeded))
             }
+            Some(Err(Error::Session(End::Refused { code, .. })))
+                if code == NackCode::NoSuchTitle as u16 =>
+            {
+                Some(self.no_such_title(&mut connection).await)
+            }
             Some(Err(error)) => Some(error),
             None => None,
         };
@@ -224,6 +233,16 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
     async fn unless_over<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
         let Self { sink, commands, course, .. } = self;
         unless_over(sink, commands, &mut course.paused_by_user, future).await
+    }
+
+    /// Says which titles come near to the one that the server does not have.
+    async fn no_such_title(&self, connection: &mut Connection) -> Error {
+        let titles = ask::titles(connection, SUGGESTION_PATIENCE);
+        // A slow or a long answer is no reason to keep the user waiting.
+        let titles = timeout(SUGGESTION_PATIENCE, titles).await.ok().and_then(Result::ok);
+        let title = self.settings.title.clone().unwrap_or_default();
+        let nearest = nearest(&title, &titles.unwrap_or_default());
+        Error::NoSuchTitle { title, nearest }
     }
 
     /// Drops what version 1 cannot do, or says that it cannot.

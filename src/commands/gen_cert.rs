@@ -13,9 +13,9 @@ use crate::transport::Certificate;
 /// # Errors
 /// If the files cannot be written, or stdout cannot.
 pub(super) fn run(config: CertConfig) -> anyhow::Result<u8> {
-    let CertConfig { cert, key, names, days, force } = config;
+    let CertConfig { cert, key, names, days, force, .. } = config;
     let certificate = Certificate::self_signed(&names, days)?;
-    certificate.write(&cert, &key, force)?;
+    certificate.write(&cert, &key, force).map_err(super::in_state_directory)?;
     let fingerprint = certificate.fingerprint();
     writeln!(
         io::stdout(),

@@ -3,6 +3,7 @@
 mod gen_cert;
 mod play;
 mod serve;
+mod shell;
 
 use std::io::{self, Write};
 
@@ -11,29 +12,68 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::cli::{Cli, Command};
-use crate::config::{self, Environment, Report, Verbosity};
+use crate::cli::{Cli, Command, Global};
+use crate::client::Target;
+use crate::config::{self, Environment, Notice, Report, Verbosity};
+use crate::transport::CertificateError;
 use crate::{exit, ui};
 
 /// Runs what the command line asks for and returns the exit code.
 pub fn run(cli: &Cli) -> u8 {
     let environment = Environment::capture();
-    let result = match &cli.command {
-        Command::Serve(flags) => {
-            config::serve(&cli.global, flags, &environment).map_err(Into::into).and_then(serve::run)
-        }
-        Command::Play(flags) => {
-            config::play(&cli.global, flags, &environment).map_err(Into::into).and_then(play::run)
-        }
-        Command::GenCert(flags) => config::gen_cert(&cli.global, flags, &environment)
-            .map_err(Into::into)
-            .and_then(gen_cert::run),
-    };
-    result.unwrap_or_else(|error| {
+    start(cli, &environment).unwrap_or_else(|error| {
+        let text = format!("{error:#}");
+        let lines: Vec<_> = text.lines().map(ui::escape).collect();
         // Where stderr is gone, the exit code has to say it all.
-        let _ = writeln!(io::stderr(), "quicstream: error: {error:#}");
+        let _ = writeln!(io::stderr(), "quicstream: error: {}", lines.join("\n"));
         exit::code(&error)
     })
+}
+
+fn start(cli: &Cli, environment: &Environment) -> anyhow::Result<u8> {
+    let Global { quiet, .. } = cli.global;
+    match &cli.command {
+        Command::Serve(flags) => {
+            let config = config::serve(&cli.global, flags, environment)?;
+            tell(&config.notices, quiet);
+            serve::run(config)
+        }
+        Command::Play(flags) => {
+            let config = config::play(&cli.global, flags, environment)?;
+            // Where programs read stderr, it carries nothing but JSON.
+            let json_on_stderr = config.report.json && config.output == Target::Stdout;
+            tell(&config.notices, quiet || json_on_stderr);
+            play::run(config)
+        }
+        Command::GenCert(flags) => {
+            let config = config::gen_cert(&cli.global, flags, environment)?;
+            tell(&config.notices, quiet);
+            gen_cert::run(config)
+        }
+    }
+}
+
+/// Says where the settings come from.
+fn tell(notices: &[Notice], quiet: bool) {
+    for notice in notices.iter().filter(|_| !quiet) {
+        let text = notice.to_string();
+        let kind = if notice.is_warning() { "warning: " } else { "" };
+        // Where stderr is gone, nobody asks.
+        let _ = writeln!(io::stderr(), "quicstream: {kind}{}", ui::escape(&text));
+    }
+}
+
+/// Says what to do where the program's own certificate and key cannot be written.
+fn in_state_directory(error: CertificateError) -> anyhow::Error {
+    let is_write = matches!(error, CertificateError::Write { .. });
+    let error = anyhow::Error::from(error);
+    match is_write {
+        true => error.context(
+            "no place for the certificate and its key (set QUICSTREAM_STATE_DIR to a directory \
+             that can be written, or name both files with --cert and --key)",
+        ),
+        false => error,
+    }
 }
 
 /// A failure as the user is told of it: its whole chain, and the exit code.

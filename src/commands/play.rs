@@ -10,6 +10,7 @@ use anyhow::Context;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::serve::{self, Bound};
+use super::shell::quote;
 use super::{Interrupts, failure};
 use crate::client::{
     self, Command, Outcome, Server, Sink, SinkError, Snapshot, Target, Unfinished,
@@ -19,6 +20,10 @@ use crate::server::Sessions;
 use crate::transport::{Address, Trust};
 use crate::ui::{self, Key};
 use crate::{exit, server};
+
+/// What it means to trust anybody.
+const INSECURE: &str =
+    "--insecure: anybody on the way can read and change what you play; --pin protects you";
 
 /// Plays to the end of the media, or of the user's patience; or lists what there is.
 ///
@@ -44,9 +49,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
         ui::Play::start(*report, *output == Target::Stdout, snapshot).context("cannot start")?;
     super::start_log(*report, ui.has_colors(), ui.log_writer());
     if server.trust == Trust::Insecure {
-        tracing::warn!(
-            "--insecure: anybody on the way can read and change what you play; --pin protects you"
-        );
+        tracing::warn!("{INSECURE}");
     }
 
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -105,6 +108,10 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
 fn list(config: PlayConfig) -> anyhow::Result<u8> {
     let embedded = config.embedded.clone().map(Embedded::start).transpose()?;
     let server = server(&config, embedded.as_ref());
+    if server.trust == Trust::Insecure && config.report.verbosity != Verbosity::Quiet {
+        // Where stderr is gone, nobody asks.
+        let _ = writeln!(io::stderr(), "quicstream: warning: {INSECURE}");
+    }
     let runtime = super::runtime().context("cannot start")?;
     let titles = runtime.block_on(client::titles(&server, &config.client))?;
     match ui::list::titles(&titles, config.report.json, &mut io::stdout().lock()) {
@@ -147,7 +154,7 @@ fn say_how_to_continue(unfinished: &Unfinished) {
     let line = match unfinished.resumable {
         true => {
             // What started over once is to be gone on with now.
-            let arguments = std::env::args().filter(|argument| argument != "--no-continue");
+            let arguments = std::env::args_os().filter(|argument| argument != "--no-continue");
             let command: Vec<_> = arguments.map(|argument| quote(&argument)).collect();
             format!("{part} keeps what came; to continue: {}", command.join(" "))
         }
@@ -155,15 +162,6 @@ fn say_how_to_continue(unfinished: &Unfinished) {
     };
     // Where stderr is gone, nobody asks.
     let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// An argument as a shell takes it.
-fn quote(argument: &str) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=,@%+".contains(char);
-    if !argument.is_empty() && argument.chars().all(plain) {
-        return argument.to_owned();
-    }
-    format!("'{}'", argument.replace('\'', r"'\''"))
 }
 
 /// Turns the first signal into a stop in good order, and the second into a stop.

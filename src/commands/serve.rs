@@ -2,16 +2,21 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 
 use super::Interrupts;
+use super::shell::quote;
 use crate::config::{self, Credentials, ServeConfig};
 use crate::exit;
 use crate::media::{self, Library};
 use crate::server::{self, Sessions};
 use crate::transport::{Certificate, Identity, Listener, granted_socket_buffer};
 use crate::ui::{self, Told};
+
+/// How long before its end a certificate is warned of.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A server that is bound and has not accepted anybody yet.
 pub(super) struct Bound {
@@ -41,6 +46,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     });
     let report = move |event| events.send(Told::Session(event));
     warn_of_small_buffers(config.transport.socket_buffer);
+    warn_of_dates(&identity, &config.credentials);
 
     runtime.block_on(async {
         let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
@@ -65,6 +71,27 @@ fn warn_of_small_buffers(wanted: u32) {
     }
 }
 
+/// A server does not renew its certificate by itself: that would break every pin.
+fn warn_of_dates(identity: &Identity, credentials: &Credentials) {
+    let (file, renew) = match credentials {
+        Credentials::Named { cert, key } => {
+            let [new_cert, new_key] = [cert, key].map(|path| quote(path.as_os_str()));
+            let command = format!("quicstream gen-cert --force --cert {new_cert} --key {new_key}");
+            (cert.display(), format!("get a new one from its issuer, or make one with: {command}"))
+        }
+        Credentials::Own { cert, .. } => {
+            (cert.display(), "make a new one with: quicstream gen-cert --force".to_owned())
+        }
+        Credentials::Ephemeral => return,
+    };
+    if let Some(doubt) = identity.doubt(RENEWAL_MARGIN) {
+        tracing::warn!(
+            "the certificate in {file} {doubt}: {renew} (--name for each name that it has to \
+             carry), then restart; whoever pinned the old one needs the new fingerprint"
+        );
+    }
+}
+
 /// Makes ready all that a server needs. Belongs inside a runtime, which the endpoint will live on.
 pub(super) fn bind(config: &ServeConfig) -> anyhow::Result<Bound> {
     if let (Some(path), Some(size)) = (&config.media, config.generate) {
@@ -77,7 +104,10 @@ pub(super) fn bind(config: &ServeConfig) -> anyhow::Result<Bound> {
     }
     let library = Arc::new(library);
     let identity = match &config.credentials {
-        Credentials::Files { cert, key } => Identity::load_or_create(cert, key)?,
+        Credentials::Named { cert, key } => Identity::load(cert, key)?,
+        Credentials::Own { cert, key } => {
+            Identity::load_or_create(cert, key).map_err(super::in_state_directory)?
+        }
         Credentials::Ephemeral => {
             let names = Certificate::LOCAL_NAMES.map(String::from);
             Certificate::self_signed(&names, Certificate::DAYS)?.into()

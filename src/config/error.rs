@@ -15,14 +15,26 @@ pub enum Error {
         cause: io::Error,
     },
     /// A configuration file has an unknown key, a wrong type or a value out of range.
-    #[error("{origin}: {problem}")]
+    #[error("{}: {problem}", path.display())]
     Parse {
-        /// The file's path.
-        origin: String,
+        /// The file.
+        path: PathBuf,
         /// Where and why: line, key and what is expected.
         problem: String,
     },
-    /// An environment variable names no setting, or holds what the setting does not take.
+    /// The working directory's file says whom to trust, and nobody named it.
+    #[error(
+        "{}: {key} says whom to trust, which a file that was only found in the working directory \
+         may not: if you trust it, name it with --config {}, else remove {key}",
+        path.display(), path.display()
+    )]
+    TrustInFoundFile {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+    },
+    /// An environment variable holds what its setting does not take.
     #[error("environment variable {name}: {problem}")]
     Variable {
         /// Its name.
@@ -33,6 +45,18 @@ pub enum Error {
     /// A setting without a default in config/default.toml. A test makes sure that none exists.
     #[error("no value for {0}: please report this as a bug in config/default.toml")]
     Missing(&'static str),
+    /// No heartbeat is due before a connection counts as lost.
+    #[error(
+        "transport.idle_timeout is {idle_timeout} s, which leaves no room for server.keepalive, \
+         {keepalive} s at least: a paused session would be lost; set transport.idle_timeout to 2 \
+         or more"
+    )]
+    NoRoomForKeepalive {
+        /// Seconds between heartbeats.
+        keepalive: u64,
+        /// Seconds without a packet after which a connection counts as lost.
+        idle_timeout: u64,
+    },
     /// There is no place for the program's own files.
     #[error(
         "no home directory to keep the certificate and key in: set QUICSTREAM_STATE_DIR to a \
@@ -40,7 +64,10 @@ pub enum Error {
     )]
     NoHome,
     /// One of certificate and key is set without the other.
-    #[error("{given} is set without {missing}: set both, or neither")]
+    #[error(
+        "{given} is set without {missing}: set both in one place (flags, variables or the \
+         configuration file), or neither"
+    )]
     HalfAnIdentity {
         /// The key that is set.
         given: &'static str,

@@ -8,7 +8,7 @@ impl From<&cli::Serve> for Layer {
         Self {
             server: Server {
                 listen: flags.listen,
-                media: flags.media.clone(),
+                media: flags.media.as_ref().or(flags.media_argument.as_ref()).cloned(),
                 bitrate: flags.bitrate,
                 max_rate: flags.max_rate,
                 pacing: flags.pacing,

@@ -1,19 +1,24 @@
 //! One layer of settings: the built-in defaults, a file, the environment or the flags.
 
 use std::fmt::Display;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
 
 use super::value::{
-    Bitrate, CacheSize, ChunkSize, Congestion, ConnectTimeout, Host, IdleTimeout, Invalid,
-    Keepalive, List, Listen, MaxConnections, MaxRate, Mtu, Name, Pacing, PauseAt, PauseFor, Port,
-    Rate, RetryFor, SessionTimeout, SocketBuffer,
+    Bitrate, CacheSize, CertificateName, ChunkSize, Congestion, ConnectTimeout, Host, IdleTimeout,
+    Invalid, Keepalive, List, Listen, MaxConnections, MaxRate, Mtu, Name, Pacing, PauseAt,
+    PauseFor, Port, Rate, RetryFor, SessionTimeout, SocketBuffer,
 };
-use super::{Environment, Error};
+use super::{Environment, Error, Notice, UnknownVariable, file};
 use crate::transport::Fingerprint;
+
+/// Begins the name of every environment variable that is a setting.
+const PREFIX: &str = "QUICSTREAM_";
+
+/// The least likeness, 0 to 1, of a variable's name to that of a setting it may be a slip for.
+const LIKENESS: f64 = 0.75;
 
 /// The only home of defaults, read by the same code as a user's file.
 const BUILT_IN: &str = include_str!("../../config/default.toml");
@@ -33,7 +38,8 @@ macro_rules! layer {
         )*
 
         impl Layer {
-            const SECTIONS: &[&str] = &[$(stringify!($section)),*];
+            pub(super) const SECTIONS: &[&str] = &[$(stringify!($section)),*];
+            const KEYS: &[(&str, &str)] = &[$($((stringify!($section), stringify!($key)),)*)*];
 
             /// The keys that this layer leaves open.
             #[cfg(test)]
@@ -58,10 +64,6 @@ macro_rules! layer {
                     $($((stringify!($section), stringify!($key)) => {
                         self.$section.$key = Some(text.parse().map_err(invalid)?);
                     })*)*
-                    $((stringify!($section), _) => {
-                        let keys = [$(stringify!($key)),*].join(", ").to_uppercase();
-                        return Err(Invalid(format!("no such setting, only {keys}")));
-                    })*
                     _ => {}
                 }
                 Ok(())
@@ -72,7 +74,6 @@ macro_rules! layer {
 
 layer! {
     server: Server {
-        #[serde(deserialize_with = "from_text")]
         listen: Listen,
         media: PathBuf,
         bitrate: Bitrate,
@@ -109,7 +110,7 @@ layer! {
         pin: Fingerprint,
         insecure: bool,
         #[serde(deserialize_with = "from_text")]
-        server_name: Host,
+        server_name: CertificateName,
     }
     transport: Transport {
         mtu: Mtu,
@@ -126,64 +127,60 @@ impl Layer {
         flags: Self,
         file: Option<&Path>,
         environment: &Environment,
+        notices: &mut Vec<Notice>,
     ) -> Result<Self, Error> {
-        Ok(flags
-            .over(Self::from_variables(environment)?)
-            .over(Self::from_file(file, environment)?)
-            .over(Self::built_in()?))
+        let file = file::read(file, environment, notices)?;
+        let variables = Self::from_variables(environment, notices)?;
+        Ok(flags.over(variables).over(file).over(Self::built_in()?))
     }
 
     fn built_in() -> Result<Self, Error> {
-        Self::from_toml(BUILT_IN, "the built-in defaults")
+        Self::from_toml(BUILT_IN, Path::new("the built-in defaults"))
     }
 
-    /// The file that was named must be there; of the two usual places, the first that is.
-    fn from_file(named: Option<&Path>, environment: &Environment) -> Result<Self, Error> {
-        let named = named.map(|path| environment.resolve(path));
-        let usual = || {
-            let here = environment.resolve(Path::new("config/default.toml"));
-            let own = environment.config_dir().map(|dir| dir.join("config.toml"));
-            [Some(here), own].into_iter().flatten().find(|path| path.exists())
-        };
-        match named.or_else(|| environment.path("QUICSTREAM_CONFIG")).or_else(usual) {
-            None => Ok(Self::default()),
-            Some(path) => match fs::read_to_string(&path) {
-                Ok(text) => Self::from_toml(&text, &path.display().to_string()),
-                Err(cause) => Err(Error::Read { path, cause }),
-            },
-        }
-    }
-
-    fn from_toml(text: &str, origin: &str) -> Result<Self, Error> {
+    pub(super) fn from_toml(text: &str, path: &Path) -> Result<Self, Error> {
         toml::from_str(text).map_err(|error| Error::Parse {
-            origin: origin.to_owned(),
+            path: path.to_owned(),
             problem: error.to_string().trim_end().to_owned(),
         })
     }
 
-    /// `QUICSTREAM_<SECTION>_<KEY>`. What names no section is somebody else's business.
-    fn from_variables(environment: &Environment) -> Result<Self, Error> {
+    /// `QUICSTREAM_<SECTION>_<KEY>`. What names no section is somebody else's business, and what
+    /// names a section but no key may be: orchestrators make such variables.
+    fn from_variables(environment: &Environment, notices: &mut Vec<Notice>) -> Result<Self, Error> {
         let mut layer = Self::default();
+        let mut unknown = Vec::new();
         for (name, value) in &environment.variables {
-            let Some(path) = name.strip_prefix("QUICSTREAM_") else { continue };
+            let Some(path) = name.strip_prefix(PREFIX) else { continue };
             let path = path.to_lowercase();
             let Some((section, key)) = path.split_once('_') else { continue };
             if !Self::SECTIONS.contains(&section) {
+                continue;
+            }
+            if !Self::KEYS.contains(&(section, key)) {
+                unknown.push(UnknownVariable { name: name.clone(), meant: meant(section, key) });
                 continue;
             }
             let text = value.to_str().ok_or_else(|| Invalid("the value is not UTF-8".to_owned()));
             text.and_then(|text| layer.set(section, key, text))
                 .map_err(|Invalid(problem)| Error::Variable { name: name.clone(), problem })?;
         }
+        if !unknown.is_empty() {
+            notices.push(Notice::UnknownVariables(unknown));
+        }
         Ok(layer)
     }
 
     /// This layer, with `lower` where it leaves something open. Whom to trust is one decision,
-    /// though it takes three keys: the highest layer that makes it makes it alone.
+    /// though it takes three keys, and a certificate has one key: the highest layer that sets
+    /// something of these sets it alone.
     fn over(self, mut lower: Self) -> Self {
         let tls = &self.tls;
         if tls.ca.is_some() || tls.pin.is_some() || tls.insecure == Some(true) {
             lower.tls = Tls { ca: None, pin: None, insecure: None, ..lower.tls };
+        }
+        if tls.cert.is_some() || tls.key.is_some() {
+            lower.tls = Tls { cert: None, key: None, ..lower.tls };
         }
         self.fill_from(lower)
     }
@@ -196,6 +193,17 @@ where
 {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(de::Error::custom)
+}
+
+/// The variable whose name is nearest to one that names no setting, if it is near enough.
+fn meant(section: &str, key: &str) -> Option<String> {
+    let in_section = Layer::KEYS.iter().filter(|(name, _)| *name == section);
+    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(key, known);
+    let nearest = in_section.map(|(_, known)| (likeness(known), known));
+    let (_, known) = nearest
+        .filter(|(likeness, _)| *likeness >= LIKENESS)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))?;
+    Some(format!("{PREFIX}{section}_{known}").to_uppercase())
 }
 
 fn invalid(error: impl Display) -> Invalid {
@@ -231,7 +239,7 @@ mod tests {
                 _ => line,
             })
             .collect();
-        let layer = Layer::from_toml(&uncommented.join("\n"), "uncommented").unwrap();
+        let layer = Layer::from_toml(&uncommented.join("\n"), Path::new("uncommented")).unwrap();
         assert_eq!(layer.open_keys(), [""; 0]);
     }
 }

@@ -5,11 +5,14 @@
 
 mod environment;
 mod error;
+mod file;
 mod flags;
 mod layer;
+mod notice;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub mod value;
 
 use std::net::SocketAddr;
@@ -17,6 +20,7 @@ use std::path::PathBuf;
 
 pub use environment::Environment;
 pub use error::Error;
+pub use notice::{Notice, UnknownVariable};
 pub use resolve::{gen_cert, play, serve};
 pub use value::url;
 
@@ -45,14 +49,23 @@ pub struct ServeConfig {
     pub transport: transport::Settings,
     /// How to tell people and programs about it.
     pub report: Report,
+    /// What the user should know about these settings.
+    pub notices: Vec<Notice>,
 }
 
 /// Where a server's certificate and key come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// From PEM files, which are made if both are missing.
-    Files {
+    /// From PEM files that the user named.
+    Named {
         /// Certificate chain.
+        cert: PathBuf,
+        /// Private key.
+        key: PathBuf,
+    },
+    /// From PEM files in the state directory, which are made if both are missing.
+    Own {
+        /// Certificate.
         cert: PathBuf,
         /// Private key.
         key: PathBuf,
@@ -82,6 +95,8 @@ pub struct PlayConfig {
     pub transport: transport::Settings,
     /// How to tell people and programs about it.
     pub report: Report,
+    /// What the user should know about these settings.
+    pub notices: Vec<Notice>,
 }
 
 /// What `gen-cert` needs.
@@ -97,6 +112,8 @@ pub struct CertConfig {
     pub days: u32,
     /// Overwrite what is there.
     pub force: bool,
+    /// What the user should know about these settings.
+    pub notices: Vec<Notice>,
 }
 
 /// How to tell people and programs what happens.

@@ -5,16 +5,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::layer::{Layer, Tls};
+use super::layer::Layer;
 use super::{
-    CertConfig, Credentials, Environment, Error, PlayConfig, Report, ServeConfig, Verbosity,
+    CertConfig, Credentials, Environment, Error, Notice, PlayConfig, Report, ServeConfig,
+    Verbosity, tls,
 };
 use crate::cli;
 use crate::client::{Start, Target};
 use crate::protocol::{OpenStream, Version};
 use crate::session::Offer;
 use crate::session::client::ScriptedPause;
-use crate::transport::{self, Address, Certificate, Trust};
+use crate::transport::{self, Address, Certificate};
 use crate::{client, server};
 
 /// After which chunk to pause where nothing is said and the media is only counted, as the origin
@@ -41,7 +42,9 @@ pub fn serve(
     flags: &cli::Serve,
     environment: &Environment,
 ) -> Result<ServeConfig, Error> {
-    let mut layer = Layer::merged(flags.into(), global.config.as_deref(), environment)?;
+    let mut notices = Vec::new();
+    let named = global.config.as_deref();
+    let mut layer = Layer::merged(flags.into(), named, environment, &mut notices)?;
     let generate = flags.generate.map(|size| size.get());
     if generate.is_some() && layer.server.media.is_none() {
         let state = environment.state_dir().ok_or(Error::NoHome)?;
@@ -51,11 +54,11 @@ pub fn serve(
     if let Some(port) = flags.port {
         listen.set_port(port);
     }
-    let (cert, key) = credential_files(&layer.tls, environment)?;
-    let credentials = Credentials::Files { cert, key };
+    let credentials = tls::credentials(&layer.tls, environment)?;
     let report = report(global, &flags.reporting)?;
+    let config = serve_config(&layer, listen, credentials, report, &mut notices)?;
     let digests = environment.state_dir().map(|state| state.join("digests"));
-    Ok(ServeConfig { generate, digests, ..serve_config(&layer, listen, credentials, report)? })
+    Ok(ServeConfig { generate, digests, notices, ..config })
 }
 
 /// What `play` needs.
@@ -68,13 +71,15 @@ pub fn play(
     environment: &Environment,
 ) -> Result<PlayConfig, Error> {
     refuse_contradictions(flags)?;
-    let layer = Layer::merged(flags.into(), global.config.as_deref(), environment)?;
+    let mut notices = Vec::new();
+    let named = global.config.as_deref();
+    let layer = Layer::merged(flags.into(), named, environment, &mut notices)?;
     let title = title(flags);
     let output = output(flags, title.as_deref());
     let report = report(global, &flags.reporting)?;
     let embedded = flags.embedded.then(|| {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        serve_config(&layer, listen, Credentials::Ephemeral, report)
+        serve_config(&layer, listen, Credentials::Ephemeral, report, &mut notices)
     });
     Ok(PlayConfig {
         server: Address {
@@ -83,12 +88,13 @@ pub fn play(
         },
         list: flags.list,
         embedded: embedded.transpose()?,
-        trust: trust(&layer.tls, environment)?,
+        trust: tls::trust(&layer.tls, environment)?,
         server_name: layer.tls.server_name.clone().map(Into::into),
         client: client_settings(&layer, flags, title, &output)?,
         transport: transport_settings(&layer)?,
         output,
         report,
+        notices,
     })
 }
 
@@ -101,15 +107,17 @@ pub fn gen_cert(
     flags: &cli::GenCert,
     environment: &Environment,
 ) -> Result<CertConfig, Error> {
-    let layer = Layer::merged(flags.into(), global.config.as_deref(), environment)?;
-    let (cert, key) = new_credential_files(flags, &layer.tls, environment)?;
+    let mut notices = Vec::new();
+    let named = global.config.as_deref();
+    let layer = Layer::merged(flags.into(), named, environment, &mut notices)?;
+    let (cert, key) = tls::new_files(flags, &layer.tls, environment)?;
     let names = if flags.names.is_empty() {
         Certificate::LOCAL_NAMES.map(String::from).into()
     } else {
         flags.names.iter().cloned().map(String::from).collect()
     };
     let days = flags.days.map_or(Certificate::DAYS, |days| days.get());
-    Ok(CertConfig { cert, key, names, days, force: flags.force })
+    Ok(CertConfig { cert, key, names, days, force: flags.force, notices })
 }
 
 /// What clap lets pass because it depends on the values: which version, and what is in a URL.
@@ -158,10 +166,10 @@ fn serve_config(
     listen: SocketAddr,
     credentials: Credentials,
     report: Report,
+    notices: &mut Vec<Notice>,
 ) -> Result<ServeConfig, Error> {
     let session_timeout = setting!(layer.server.session_timeout).get();
-    // A heartbeat or two may come late without ending the session.
-    let keepalive = setting!(layer.server.keepalive).get().min((session_timeout / 3).max(1));
+    let keepalive = keepalive(layer, session_timeout, notices)?;
     let offer = Offer {
         codecs: setting!(layer.server.codecs).into_vec().into_iter().map(String::from).collect(),
         bitrate: setting!(layer.server.bitrate).get(),
@@ -185,7 +193,23 @@ fn serve_config(
         cache: setting!(layer.server.cache).get(),
         transport: transport_settings(layer)?,
         report,
+        notices: Vec::new(),
     })
+}
+
+/// Seconds between heartbeats: at most a third of what ends a session or a connection, so that one
+/// or two of them may come late.
+fn keepalive(layer: &Layer, session_timeout: u64, notices: &mut Vec<Notice>) -> Result<u64, Error> {
+    let idle_timeout = setting!(layer.transport.idle_timeout).get();
+    let wanted = setting!(layer.server.keepalive).get().min((session_timeout / 3).max(1));
+    let keepalive = wanted.min((idle_timeout / 3).max(1));
+    if keepalive >= idle_timeout {
+        return Err(Error::NoRoomForKeepalive { keepalive, idle_timeout });
+    }
+    if keepalive < wanted {
+        notices.push(Notice::KeepaliveLowered { from: wanted, to: keepalive, idle_timeout });
+    }
+    Ok(keepalive)
 }
 
 fn client_settings(
@@ -228,50 +252,6 @@ fn transport_settings(layer: &Layer) -> Result<transport::Settings, Error> {
         idle_timeout: Duration::from_secs(setting!(layer.transport.idle_timeout).get()),
         socket_buffer: setting!(layer.transport.socket_buffer).get(),
     })
-}
-
-/// The server's certificate and key, in this order.
-fn credential_files(tls: &Tls, environment: &Environment) -> Result<(PathBuf, PathBuf), Error> {
-    match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) if cert == key => Err(Error::OneFile(cert.clone())),
-        (Some(cert), Some(key)) => Ok((cert.clone(), key.clone())),
-        (Some(_), None) => Err(Error::HalfAnIdentity { given: "tls.cert", missing: "tls.key" }),
-        (None, Some(_)) => Err(Error::HalfAnIdentity { given: "tls.key", missing: "tls.cert" }),
-        (None, None) => {
-            let state = environment.state_dir().ok_or(Error::NoHome)?;
-            Ok((state.join("cert.pem"), state.join("key.pem")))
-        }
-    }
-}
-
-/// The same for a pair that is to be made, of which flags may name one alone.
-fn new_credential_files(
-    flags: &cli::GenCert,
-    tls: &Tls,
-    environment: &Environment,
-) -> Result<(PathBuf, PathBuf), Error> {
-    match (&flags.cert, &flags.key) {
-        (None, None) | (Some(_), Some(_)) => credential_files(tls, environment),
-        (cert, key) => {
-            let unnamed = Tls { cert: None, key: None, ..tls.clone() };
-            let (usual_cert, usual_key) = credential_files(&unnamed, environment)?;
-            Ok((cert.clone().unwrap_or(usual_cert), key.clone().unwrap_or(usual_key)))
-        }
-    }
-}
-
-fn trust(tls: &Tls, environment: &Environment) -> Result<Trust, Error> {
-    match (&tls.ca, tls.pin, tls.insecure == Some(true)) {
-        (None, None, false) => {
-            let own = environment.state_dir().map(|state| state.join("cert.pem"));
-            let files = own.into_iter().filter(|cert| cert.exists()).collect();
-            Ok(Trust::Roots { system: true, files })
-        }
-        (Some(ca), None, false) => Ok(Trust::Roots { system: false, files: vec![ca.clone()] }),
-        (None, Some(pin), false) => Ok(Trust::Pin(pin)),
-        (None, None, true) => Ok(Trust::Insecure),
-        _ => Err(Error::TrustTwice),
-    }
 }
 
 fn output(flags: &cli::Play, title: Option<&str>) -> Target {

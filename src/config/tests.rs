@@ -47,12 +47,41 @@ fn whole_numbers_stay_in_their_range() {
     }
     refused::<Mtu>("abc", "\"1500\"");
     refused::<Mtu>("", "true");
-    taken::<Bitrate>("4294967295", "4294967295");
-    refused::<Bitrate>("4294967296", "4294967296");
     assert_eq!(
         "0".parse::<Keepalive>().unwrap_err().to_string(),
         "0 is not a whole number from 1 to 3600"
     );
+}
+
+#[test]
+fn bitrates_take_decimal_units() {
+    let rate = |text: &str| text.parse::<Bitrate>().unwrap().get();
+    for (text, bits) in [
+        ("500000", 500_000),
+        ("500k", 500_000),
+        ("500K", 500_000),
+        ("4M", 4_000_000),
+        ("4 M", 4_000_000),
+        ("4m", 4_000_000),
+        ("2.5M", 2_500_000),
+        ("1.000001M", 1_000_001),
+        ("4.294967295G", 4_294_967_295),
+        ("1", 1),
+    ] {
+        assert_eq!(rate(text), bits, "{text}");
+    }
+    taken::<Bitrate>("4294967295", "4294967295");
+    taken::<Bitrate>("4M", "'4M'");
+    taken::<Bitrate>("4000000", "'4000000'");
+    taken::<MaxRate>("0", "0");
+    taken::<MaxRate>("20G", "'20G'");
+    for text in
+        ["4294967296", "4.3G", "0", "0k", "-1", "+1", "1.5", "M", ".5M", "1.0000001M", "4MiB"]
+    {
+        refused::<Bitrate>(text, &format!("'{text}'"));
+    }
+    refused::<Bitrate>("1.5", "1.5");
+    refused::<Bitrate>("true", "true");
 }
 
 #[test]
@@ -62,6 +91,7 @@ fn sizes_take_units() {
     assert_eq!(size("64KiB"), 65_536);
     assert_eq!(size("4 MiB"), 4 << 20);
     assert_eq!(size("1MB"), 1_000_000);
+    assert_eq!(size("4M"), 4_000_000);
     assert_eq!(size("1.5MiB"), 1_572_864);
     taken::<SocketBuffer>("65536", "65536");
     taken::<SocketBuffer>("64MiB", "\"64MiB\"");
@@ -116,9 +146,68 @@ fn a_server_is_written_in_every_usual_way() {
     assert_eq!(parts("::1"), ("::1".into(), None));
     assert_eq!(parts("[::1]"), ("::1".into(), None));
     assert_eq!(parts("[::1]:65535"), ("::1".into(), Some(65_535)));
+    assert_eq!(parts("fe80::1%eth0"), ("fe80::1%eth0".into(), None));
+    assert_eq!(parts("[fe80::1%eth0]"), ("fe80::1%eth0".into(), None));
+    assert_eq!(parts("[fe80::1%2]:9000"), ("fe80::1%2".into(), Some(9000)));
     for text in ["", ":9000", "host:", "host:0", "host:65536", "host:x", "a b", "[host]:1", "[::1"]
     {
         assert!(text.parse::<Address>().is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_interface_of_an_address_is_said() {
+    for (text, why) in [
+        ("fe80::1", "name the interface that leads to it, such as fe80::1%eth0"),
+        ("[fe80::1]:9000", "name the interface that leads to it, such as fe80::1%eth0"),
+        ("fe80::1%", "a port goes behind brackets"),
+        ("fe80::1%eth0:9000", "a port goes behind brackets, as in [fe80::1%eth0]:9000"),
+        ("2001:db8::7%eth0", "which only a link-local address"),
+        ("192.0.2.7%eth0", "is not a DNS name or an IP address"),
+        ("host%eth0", "is not a DNS name or an IP address"),
+    ] {
+        let refusal = text.parse::<Address>().map(|_| ()).unwrap_err().to_string();
+        assert!(refusal.contains(why), "{text}: {refusal}");
+    }
+    let refusal = "fe80::1%eth0".parse::<CertificateName>().unwrap_err().to_string();
+    assert_eq!(refusal, "\"fe80::1%eth0\" is not a DNS name or an IP address");
+    "fe80::1".parse::<CertificateName>().unwrap();
+}
+
+#[test]
+fn a_place_to_listen_is_written_in_every_usual_way() {
+    let listen = |text: &str| {
+        let address = text.parse::<Listen>().map(std::net::SocketAddr::from);
+        address.map(|address| address.to_string()).map_err(|error| error.to_string())
+    };
+    for (text, address) in [
+        ("127.0.0.1:9000", "127.0.0.1:9000"),
+        ("[::]:0", "[::]:0"),
+        (":9000", "0.0.0.0:9000"),
+        ("9000", "0.0.0.0:9000"),
+        ("localhost:9000", "127.0.0.1:9000"),
+        ("[fe80::1%7]:9000", "[fe80::1%7]:9000"),
+    ] {
+        assert_eq!(listen(text), Ok(address.into()), "{text}");
+    }
+    taken::<Listen>("9000", "9000");
+    taken::<Listen>("localhost:9000", "'localhost:9000'");
+    for text in [
+        "",
+        ":",
+        "65536",
+        "-1",
+        "127.0.0.1",
+        "::1",
+        "localhost",
+        "media.example:9000",
+        "::1:x",
+        "[fe80::1%no such]:1",
+        "[fe80::1%nosuchinterface]:1",
+        "[::1%7]x:1",
+    ] {
+        let refusal = listen(text).unwrap_err();
+        assert!(refusal.contains("is not an IP address and a port, such as"), "{refusal}");
     }
 }
 
@@ -153,6 +242,7 @@ fn a_rate_is_a_word_or_bits_per_second() {
         ("1", "1", BitsPerSecond(1)),
         ("500k", "'500k'", BitsPerSecond(500_000)),
         ("2M", "'2M'", BitsPerSecond(2_000_000)),
+        ("1.5 M", "'1.5M'", BitsPerSecond(1_500_000)),
         ("10G", "10000000000", BitsPerSecond(10_000_000_000)),
         ("18446744073709551615", "'18446744073709551615'", BitsPerSecond(u64::MAX)),
     ] {
@@ -160,7 +250,7 @@ fn a_rate_is_a_word_or_bits_per_second() {
         assert_eq!(from_text.map(client::Rate::from), Ok(rate), "{text}");
         assert_eq!(from_toml.map(client::Rate::from), Ok(rate), "{toml}");
     }
-    for text in ["", "0", "0k", "M", "2MiB", "2 M", "1.5M", "-1", "Auto", "18446744073709551615k"] {
+    for text in ["", "0", "0k", "M", "2MiB", "1.5", "-1", "Auto", "18446744073709551615k"] {
         refused::<Rate>(text, &format!("'{text}'"));
     }
     refused::<Rate>("1.5", "1.5");
@@ -197,6 +287,16 @@ fn a_url_names_server_title_and_pin() {
         ("quicstream://host/My Film.mp4", "host", None, Some("My Film.mp4"), false),
         ("quicstream://host/100%", "host", None, Some("100%"), false),
         ("quicstream://host/a?", "host", None, Some("a"), false),
+        ("media.example/film.mp4", "media.example", None, Some("film.mp4"), false),
+        ("media.example:1/a/b%20c.mp4", "media.example", Some(1), Some("a/b c.mp4"), false),
+        ("[2001:db8::7]:1/a", "2001:db8::7", Some(1), Some("a"), false),
+        ("host:1/", "host", Some(1), None, false),
+        ("host/a://b", "host", None, Some("a://b"), false),
+        (&with_pin("host:2/a"), "host", Some(2), Some("a"), true),
+        ("[fe80::1%eth0]:1/a", "fe80::1%eth0", Some(1), Some("a"), false),
+        ("quicstream://[fe80::1%25eth0]:1/a", "fe80::1%eth0", Some(1), Some("a"), false),
+        ("quicstream://[fe80::1%25]/a", "fe80::1%25", None, Some("a"), false),
+        ("host/a://[b%20c]", "host", None, Some("a://[b c]"), false),
         (&with_pin("quicstream://host"), "host", None, None, true),
         (&with_pin("quicstream://host:2/f%C3%BCr"), "host", Some(2), Some("für"), true),
         (&format!("quicstream://host/a?pin={colons}"), "host", None, Some("a"), true),
@@ -212,6 +312,11 @@ fn a_url_that_says_anything_else_is_refused() {
     for (text, why) in [
         ("http://host/film.mp4", "a URL begins with quicstream:// here, not http://"),
         ("://host", "is not a URL"),
+        ("/film.mp4", "is not a DNS name or an IP address"),
+        ("./film.mp4", "is not a DNS name or an IP address"),
+        ("host/why?.mp4", "\".mp4\" means nothing in the URL"),
+        ("quicstream://[fe80::1]/a", "name the interface"),
+        ("quicstream://[::1%25eth0]/a", "which only a link-local address"),
         ("quicstream://", "is not a DNS name or an IP address"),
         ("quicstream:///film.mp4", "is not a DNS name or an IP address"),
         ("quicstream://:9000/film.mp4", "is not a URL: empty host"),

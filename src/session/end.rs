@@ -34,13 +34,13 @@ pub enum End {
         retry_after: Option<Duration>,
     },
     /// The server did not answer OPEN_STREAM in time.
-    #[error("the server did not answer OPEN_STREAM within {} s", .0.as_secs())]
+    #[error("the server did not answer OPEN_STREAM within {} s", seconds(*.0))]
     NoAnswer(Duration),
     /// The server is there and sends no chunks.
-    #[error("the server stalled: no chunk for {} s", .0.as_secs())]
+    #[error("the server stalled: no chunk for {} s", seconds(*.0))]
     Stalled(Duration),
     /// The server has gone silent.
-    #[error("the server has been silent for {} s", .0.as_secs())]
+    #[error("the server has been silent for {} s", seconds(*.0))]
     Timeout(Duration),
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
@@ -68,6 +68,12 @@ impl End {
             _ => None,
         }
     }
+}
+
+/// Seconds to a tenth; less than one to a thousandth.
+fn seconds(time: Duration) -> f64 {
+    let scale = if time < Duration::from_secs(1) { 1000.0 } else { 10.0 };
+    (time.as_secs_f64() * scale).round() / scale
 }
 
 fn describe(code: u16, reason: Option<&str>) -> String {

@@ -50,6 +50,18 @@ pub enum CertificateError {
         /// Why.
         source: io::Error,
     },
+    /// Neither of two files that were named is there.
+    #[error(
+        "neither {} nor {} is there: name files that are, or make them with: quicstream gen-cert \
+         --cert {} --key {}",
+        .cert.display(), .key.display(), .cert.display(), .key.display()
+    )]
+    Missing {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
     /// A file holds no certificate.
     #[error("no certificate in {}: it has to be PEM, -----BEGIN CERTIFICATE-----", .0.display())]
     NoCertificate(PathBuf),

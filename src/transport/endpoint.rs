@@ -1,7 +1,7 @@
 //! Endpoints and connections.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,6 +144,13 @@ pub struct Address {
     pub port: u16,
 }
 
+impl Address {
+    /// The name to expect in the certificate: the host without the interface of `fe80::1%eth0`.
+    pub fn certificate_name(&self) -> &str {
+        self.host.split_once('%').map_or(&self.host, |(address, _)| address)
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.host.contains(':') {
@@ -213,12 +220,8 @@ impl Connector {
     /// An endpoint of the same address family. One for each connection: a socket that is bound
     /// anew also leaves a NAT entry or a route that went bad behind.
     fn endpoint(&self, peer: SocketAddr) -> Result<Client, Error> {
-        let any: IpAddr = match peer {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let local = SocketAddr::new(any, 0);
         let socket_error = |source| Error::Socket { server: peer, source };
+        let local = local_address(peer).map_err(socket_error)?;
         let limits = limits(&self.settings)
             .with_max_handshake_duration(self.patience + HANDSHAKE_SLACK)
             .and_then(|limits| limits.with_data_window(RECEIVE_WINDOW))
@@ -365,6 +368,23 @@ impl Limiter for ConnectionLimit {
             Outcome::allow()
         }
     }
+}
+
+/// Where to send to `peer` from. s2n-quic keeps no interface of a link-local address, but a socket
+/// that is bound to the interface's own address sends through it.
+fn local_address(peer: SocketAddr) -> io::Result<SocketAddr> {
+    let any = match peer {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    if !matches!(peer, SocketAddr::V6(peer) if peer.scope_id() != 0) {
+        return Ok(any);
+    }
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(peer)?;
+    let mut local = socket.local_addr()?;
+    local.set_port(0);
+    Ok(local)
 }
 
 /// The limits that both sides share. Keep-alives go at a third of the idle timeout, so that two

@@ -61,8 +61,9 @@ pub enum Error {
     },
     /// Nothing answered.
     #[error(
-        "no answer from {server} within {} s; is the server running, and UDP let through?",
-        seconds(*after)
+        "no answer from {server} within {} s; is the server running, and UDP let through?{}",
+        seconds(*after),
+        link_local_hint(server)
     )]
     NoAnswer {
         /// Who was asked.
@@ -88,6 +89,20 @@ pub enum Error {
     /// The connection ended otherwise.
     #[error("the connection was lost: {0}")]
     Lost(String),
+}
+
+/// A server answers through the interface that it is bound to, and through no other.
+fn link_local_hint(server: &str) -> String {
+    match server.contains('%') {
+        true => format!(" It has to listen on that very address: serve --listen '{server}'"),
+        false => String::new(),
+    }
+}
+
+/// Seconds to a tenth; less than one to a thousandth.
+fn seconds(time: Duration) -> f64 {
+    let scale = if time < Duration::from_secs(1) { 1000.0 } else { 10.0 };
+    (time.as_secs_f64() * scale).round() / scale
 }
 
 impl Error {
@@ -141,11 +156,6 @@ pub enum Reached {
     Server,
     /// A server showed who it is.
     Handshake,
-}
-
-/// Seconds for people: whole ones, or to the tenth.
-fn seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 impl From<connection::Error> for Error {

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::certificate::take_turn;
-use super::{Certificate, CertificateError, Fingerprint};
+use super::{Certificate, CertificateError, Doubt, Fingerprint, validity};
 
 /// A certificate chain, the server's own certificate first, and the private key that belongs to it.
 #[derive(Debug)]
@@ -20,9 +21,14 @@ impl Identity {
     /// Reads both from PEM files. Whether they belong together shows when an endpoint uses them.
     ///
     /// # Errors
-    /// [`CertificateError::Read`], [`NotPem`](CertificateError::NotPem),
-    /// [`NoCertificate`](CertificateError::NoCertificate) and [`NoKey`](CertificateError::NoKey).
+    /// [`CertificateError::Missing`], [`Read`](CertificateError::Read),
+    /// [`NotPem`](CertificateError::NotPem), [`NoCertificate`](CertificateError::NoCertificate)
+    /// and [`NoKey`](CertificateError::NoKey).
     pub fn load(cert: &Path, key: &Path) -> Result<Self, CertificateError> {
+        if !exists(cert)? && !exists(key)? {
+            let (cert, key) = (cert.to_owned(), key.to_owned());
+            return Err(CertificateError::Missing { cert, key });
+        }
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&read(cert)?)
             .collect::<Result<_, _>>()
             .map_err(|error| not_pem(cert, error))?;
@@ -63,6 +69,11 @@ impl Identity {
                 Ok(certificate.into())
             }
         }
+    }
+
+    /// What is wrong with the dates of the server's own certificate, or will be within `margin`.
+    pub fn doubt(&self, margin: Duration) -> Option<Doubt> {
+        validity::doubt(self.chain.first()?, SystemTime::now(), margin)
     }
 
     /// The name that clients pin it by.

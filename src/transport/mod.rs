@@ -8,7 +8,9 @@ mod framed;
 mod identity;
 mod path;
 mod reset;
+mod roots;
 mod tls;
+mod validity;
 
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ pub use framed::{Incoming, Outgoing, ReceiveError};
 pub use identity::Identity;
 pub use path::Path;
 pub use tls::{Trust, TrustError, Untrusted};
+pub use validity::Doubt;
 
 /// The smallest IP packet that `transport.mtu` may be: what every QUIC path carries.
 pub const MIN_MTU: u16 = 1228;

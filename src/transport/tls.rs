@@ -1,33 +1,32 @@
 //! Whom to trust, and TLS as QUIC wants it.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, KeyLogFile, RootCertStore, ServerConfig,
+    CertificateError, ClientConfig, DigitallySignedStruct, KeyLogFile, ServerConfig,
     SignatureScheme, version,
 };
 
+use super::roots::{NamedRoots, Shown, SystemRoots, is_unknown_issuer};
 use super::{Fingerprint, Identity};
 use crate::protocol::Version;
 
 /// Whose certificate a client accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// One that chains up to a root and carries the server's name.
-    Roots {
-        /// Trust the system's roots.
-        system: bool,
-        /// PEM files whose certificates are trusted as roots beside them.
-        files: Vec<PathBuf>,
+    /// One that carries the server's name and chains up to a root of the system.
+    System {
+        /// A PEM file whose certificates are trusted beside them, if it is there when a server
+        /// shows its own.
+        own: Option<PathBuf>,
     },
+    /// One that carries the server's name and chains up to a certificate in this PEM file.
+    Ca(PathBuf),
     /// The one with this fingerprint, whatever its name, dates and issuer.
     Pin(Fingerprint),
     /// Any: the connection is encrypted, to nobody knows whom.
@@ -45,12 +44,6 @@ pub enum TrustError {
         /// Why not.
         reason: String,
     },
-    /// There is nobody to trust.
-    #[error(
-        "no trusted certificate: the system has no roots; name the server's own with --ca FILE or \
-         --pin SHA256HEX"
-    )]
-    NoRoots,
     /// A name is neither a DNS name nor an IP address.
     #[error("{0:?} is not a name that a certificate can carry; give one with --server-name")]
     Name(String),
@@ -119,7 +112,7 @@ pub(super) fn server_config(identity: &Identity) -> Result<ServerConfig, TrustEr
 }
 
 /// aws-lc-rs with AES-128 first: the strength is ample and it is the fastest per byte.
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     let suites = vec![
         aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
         aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
@@ -132,10 +125,11 @@ fn alpn(versions: &[Version]) -> Vec<Vec<u8>> {
     versions.iter().map(|version| version.alpn().as_bytes().to_vec()).collect()
 }
 
-/// The three ways to judge a certificate.
+/// The ways to judge a certificate.
 #[derive(Debug)]
 enum Policy {
-    Roots(Roots),
+    System(SystemRoots),
+    Ca(NamedRoots),
     Pin(Fingerprint),
     Insecure,
 }
@@ -143,114 +137,12 @@ enum Policy {
 impl Policy {
     fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, TrustError> {
         match trust {
-            Trust::Roots { system, files } => Roots::new(*system, files, provider).map(Self::Roots),
+            Trust::System { own } => Ok(Self::System(SystemRoots::new(own.clone(), provider))),
+            Trust::Ca(path) => NamedRoots::read(path, provider).map(Self::Ca),
             Trust::Pin(fingerprint) => Ok(Self::Pin(*fingerprint)),
             Trust::Insecure => Ok(Self::Insecure),
         }
     }
-}
-
-/// Trusted certificates: those that the user named, and the system's. The system has hundreds,
-/// which take longer to read than a handshake does, so they are read when the others do not help.
-#[derive(Debug)]
-struct Roots {
-    provider: Arc<CryptoProvider>,
-    /// The certificates that the user named one by one.
-    named: Vec<CertificateDer<'static>>,
-    named_verifier: Option<Arc<WebPkiServerVerifier>>,
-    use_system: bool,
-    system_verifier: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
-}
-
-impl Roots {
-    fn new(
-        use_system: bool,
-        files: &[PathBuf],
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Self, TrustError> {
-        let mut named = Vec::new();
-        for path in files {
-            named.extend(read_certificates(path)?);
-        }
-        let mut store = RootCertStore::empty();
-        for certificate in &named {
-            store.add(certificate.clone())?;
-        }
-        let roots = Self {
-            provider: provider.clone(),
-            named_verifier: verifier(store, provider),
-            named,
-            use_system,
-            system_verifier: OnceLock::new(),
-        };
-        match roots.named_verifier.is_none() && roots.system_verifier().is_none() {
-            true => Err(TrustError::NoRoots),
-            false => Ok(roots),
-        }
-    }
-
-    fn system_verifier(&self) -> Option<&Arc<WebPkiServerVerifier>> {
-        let load = || {
-            let mut store = RootCertStore::empty();
-            // A root that cannot be parsed must not hide the others.
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            verifier(store, &self.provider)
-        };
-        self.system_verifier.get_or_init(|| self.use_system.then(load).flatten()).as_ref()
-    }
-
-    fn verify(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<(), rustls::Error> {
-        let by = |verifier: &Arc<WebPkiServerVerifier>| {
-            verifier.verify_server_cert(end_entity, intermediates, name, &[], now).map(drop)
-        };
-        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
-        match self.named_verifier.as_ref().map_or(Err(unknown), by) {
-            // A self-signed certificate that calls itself an authority, as openssl makes them, is
-            // good for itself if the user named this very one. Its dates have been looked at.
-            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
-                if self.named.contains(end_entity) =>
-            {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)
-            }
-            Err(error) if is_unknown_issuer(&error) => {
-                self.system_verifier().map_or(Err(error), by)
-            }
-            judged => judged,
-        }
-    }
-}
-
-/// A verifier for these roots, if there are any.
-fn verifier(
-    store: RootCertStore,
-    provider: &Arc<CryptoProvider>,
-) -> Option<Arc<WebPkiServerVerifier>> {
-    WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build().ok()
-}
-
-/// Whether no root vouches for a certificate. A bad signature is an issuer of the same name that
-/// is not the trusted one: every certificate that quicstream makes for itself has the same name.
-fn is_unknown_issuer(error: &rustls::Error) -> bool {
-    use CertificateError::{BadSignature, UnknownIssuer};
-    matches!(error, rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature))
-}
-
-/// Every certificate of a PEM file.
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let file_error = |reason: String| TrustError::File { path: path.to_owned(), reason };
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| file_error(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(file_error("there is no PEM certificate in it".into()));
-    }
-    Ok(certificates)
 }
 
 /// Judges the certificate by the policy and remembers what it saw. The handshake's signature is
@@ -272,7 +164,12 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let fingerprint = Fingerprint::of(end_entity);
-        let pin_advice = || format!("if this is the server you mean, add: --pin {fingerprint}");
+        let shown = Shown { end_entity, intermediates, name: server_name, now };
+        let with_advice = |error: rustls::Error| {
+            let (reason, advice) = explain(&error, server_name);
+            let pin = format!("if this is the server you mean, add: --pin {fingerprint}");
+            (error, reason, advice.unwrap_or_default() + &pin)
+        };
         let judged = match &self.policy {
             Policy::Insecure => Ok(()),
             Policy::Pin(pinned) if *pinned == fingerprint => Ok(()),
@@ -283,13 +180,8 @@ impl ServerCertVerifier for Verifier {
                  owner which fingerprint is right"
                     .to_owned(),
             )),
-            Policy::Roots(roots) => {
-                roots.verify(end_entity, intermediates, server_name, now).map_err(|error| {
-                    let (reason, advice) = explain(&error, server_name);
-                    let advice = advice.unwrap_or_default() + &pin_advice();
-                    (error, reason, advice)
-                })
-            }
+            Policy::System(roots) => roots.verify(&shown).map_err(with_advice),
+            Policy::Ca(roots) => roots.verify(&shown).map_err(with_advice),
         };
         match judged {
             Ok(()) => {

@@ -1,5 +1,6 @@
 //! What to play from where, in one argument: a server's address, or a URL.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
@@ -30,19 +31,24 @@ pub struct Locator {
 impl FromStr for Locator {
     type Err = Invalid;
 
+    /// Without a scheme, a slash makes the difference between an address and a URL.
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        if !text.contains("://") {
-            return Ok(Self { address: text.parse()?, title: None, pin: None });
-        }
-        match Url::parse(text) {
-            Ok(url) => Self::from_url(&url),
+        let has_scheme = text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains('/'));
+        let url = match has_scheme {
+            true => text.to_owned(),
+            false if text.contains('/') => format!("{SCHEME}://{text}"),
+            false => return Ok(Self { address: text.parse()?, title: None, pin: None }),
+        };
+        let (url, interface) = split_interface(&url);
+        match Url::parse(&url) {
+            Ok(url) => Self::from_url(&url, interface),
             Err(error) => Err(Invalid(format!("{text:?} is not a URL: {error}"))),
         }
     }
 }
 
 impl Locator {
-    fn from_url(url: &Url) -> Result<Self, Invalid> {
+    fn from_url(url: &Url, interface: Option<&str>) -> Result<Self, Invalid> {
         if url.scheme() != SCHEME {
             let problem = format!("a URL begins with {SCHEME}:// here, not {}://", url.scheme());
             return Err(Invalid(problem));
@@ -54,9 +60,27 @@ impl Locator {
             return Err(Invalid("a URL ends before a \"#\" here: write %23 in a title".into()));
         }
         let port = url.port().map(|port| port.to_string().parse()).transpose()?;
-        let host = url.host_str().unwrap_or_default().parse()?;
+        let host = url.host_str().unwrap_or_default();
+        let host = match interface {
+            Some(interface) => format!("{}%{interface}]", host.trim_end_matches(']')).parse()?,
+            None => host.parse()?,
+        };
         Ok(Self { address: Address { host, port }, title: title(url)?, pin: pin(url)? })
     }
+}
+
+/// Takes the interface out of a URL's `[fe80::1%eth0]`, or `[fe80::1%25eth0]` as RFC 6874 writes
+/// it; the parser of URLs knows neither.
+fn split_interface(url: &str) -> (Cow<'_, str>, Option<&str>) {
+    let split = || {
+        let (scheme, rest) = url.split_once("://[").filter(|(scheme, _)| !scheme.contains('/'))?;
+        let (address, after) = rest.split_once(']')?;
+        let (ip, interface) = address.split_once('%')?;
+        let encoded = interface.strip_prefix("25").filter(|interface| !interface.is_empty());
+        let interface = encoded.unwrap_or(interface);
+        Some((format!("{scheme}://[{ip}]{after}").into(), Some(interface)))
+    };
+    split().unwrap_or((url.into(), None))
 }
 
 fn title(url: &Url) -> Result<Option<Title>, Invalid> {

@@ -3,6 +3,7 @@
 //! Each is read from text, which serves flags and environment variables, and from a TOML value,
 //! which serves files; both ways check the same range.
 
+mod address;
 mod locator;
 mod number;
 mod text;
@@ -16,18 +17,19 @@ use toml::Value;
 use crate::protocol::MAX_CHUNK_SIZE;
 use crate::transport::{MAX_MTU, MIN_MTU};
 
+pub use address::{Address, CertificateName, Host, Listen};
 pub use locator::{Locator, url};
-pub use number::{Rate, Seconds, Size, Start, Whole};
-pub use text::{Address, Congestion, Host, Listen, Pacing, Protocol, Text};
+pub use number::{BitRate, Rate, Seconds, Size, Start, Whole};
+pub use text::{Congestion, Pacing, Protocol, Text};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const PIB: u64 = 1 << 50;
 
 /// Bit/s.
-pub type Bitrate = Whole<u32, 1, { u32::MAX as u64 }>;
+pub type Bitrate = BitRate<u32, 1, { u32::MAX as u64 }>;
 /// The most bit/s of a session, or 0.
-pub type MaxRate = Whole<u64, 0, { u64::MAX }>;
+pub type MaxRate = BitRate<u64, 0, { u64::MAX }>;
 /// Bytes of media in a chunk.
 pub type ChunkSize = Size<u32, 1, { MAX_CHUNK_SIZE as u64 }>;
 /// Bytes of media kept in memory; a smaller cache could not hold one block of a file.

@@ -77,6 +77,56 @@ impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> TryFrom<Value> for Size<T,
     }
 }
 
+/// A number of bit/s from `MIN` to `MAX`, written with or without a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value", bound(deserialize = "T: TryFrom<u64>"))]
+pub struct BitRate<T, const MIN: u64, const MAX: u64>(T);
+
+impl<T, const MIN: u64, const MAX: u64> BitRate<T, MIN, MAX> {
+    /// The number of bit/s.
+    pub fn get(self) -> T {
+        self.0
+    }
+
+    fn expected() -> String {
+        format!("a number of bit/s from {MIN} to {MAX}, such as 500000, 500k or 4M")
+    }
+}
+
+impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> FromStr for BitRate<T, MIN, MAX> {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let rate = bits_per_second(text).and_then(|rate| within(rate, MIN, MAX));
+        rate.map(Self).ok_or_else(|| Invalid::expected(text, Self::expected()))
+    }
+}
+
+impl<T: TryFrom<u64>, const MIN: u64, const MAX: u64> TryFrom<Value> for BitRate<T, MIN, MAX> {
+    type Error = Invalid;
+
+    fn try_from(value: Value) -> Result<Self, Invalid> {
+        written(value, &["integer", "string"], Self::expected())?.parse()
+    }
+}
+
+/// The bit/s in a text such as `500000`, `500k` or `2.5M`. Units of a speed are decimal.
+fn bits_per_second(text: &str) -> Option<u64> {
+    let units = [('k', 3), ('m', 6), ('g', 9)];
+    let unit = |(unit, zeros): (char, usize)| {
+        Some((text.strip_suffix([unit, unit.to_ascii_uppercase()])?, zeros))
+    };
+    let (number, zeros) = units.into_iter().find_map(unit).unwrap_or((text, 0));
+    let number = number.trim_end();
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(fraction) || fraction.len() > zeros {
+        return None;
+    }
+    // The fraction takes the place of as many zeros.
+    format!("{whole}{fraction:0<zeros$}").parse().ok()
+}
+
 fn within<T: TryFrom<u64>>(number: u64, min: u64, max: u64) -> Option<T> {
     (min..=max).contains(&number).then(|| T::try_from(number).ok())?
 }
@@ -157,15 +207,6 @@ impl From<Rate> for client::Rate {
 
 impl Rate {
     const EXPECTED: &str = "auto, bitrate, max or a number of bit/s, such as 2500000, 2500k or 4M";
-    const UNITS: [(char, u64); 3] = [('k', 1_000), ('M', 1_000_000), ('G', 1_000_000_000)];
-
-    /// A speed on the wire is decimal, and 0 stands for no limit there.
-    fn bits_per_second(text: &str) -> Option<u64> {
-        let unit = Self::UNITS.iter().find(|(unit, _)| text.ends_with(*unit));
-        let (unit, scale) = *unit.unwrap_or(&(' ', 1));
-        let number: u64 = text.strip_suffix(unit).unwrap_or(text).parse().ok()?;
-        number.checked_mul(scale).filter(|rate| *rate > 0)
-    }
 }
 
 impl FromStr for Rate {
@@ -176,7 +217,8 @@ impl FromStr for Rate {
             "auto" => Some(client::Rate::Auto),
             "bitrate" => Some(client::Rate::Bitrate),
             "max" => Some(client::Rate::Max),
-            _ => Self::bits_per_second(text).map(client::Rate::BitsPerSecond),
+            // On the wire 0 stands for no limit.
+            _ => bits_per_second(text).filter(|rate| *rate > 0).map(client::Rate::BitsPerSecond),
         };
         rate.map(Self).ok_or_else(|| Invalid::expected(text, Self::EXPECTED))
     }

@@ -71,7 +71,7 @@ pub(crate) async fn watch(
         idle_timeout: SOON,
         socket_buffer: 4 * 1024 * 1024,
     };
-    let trust = Trust::Roots { system: false, files: vec![site.cert()] };
+    let trust = Trust::Ca(site.cert());
     let connector = Connector::new(&settings, &trust, &[Version::V2], Duration::from_secs(10))?;
     let (mut connection, _) = connector.connect(server, "localhost").await?;
     let (mut outgoing, mut incoming) = connection.open_stream().await?;

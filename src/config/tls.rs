@@ -1,0 +1,63 @@
+//! Whose certificate a server shows, and whose a client trusts.
+
+use std::path::PathBuf;
+
+use super::layer::Tls;
+use super::{Credentials, Environment, Error};
+use crate::cli;
+use crate::transport::Trust;
+
+/// The server's certificate and key: those that are named, else its own.
+pub(super) fn credentials(tls: &Tls, environment: &Environment) -> Result<Credentials, Error> {
+    if let Some((cert, key)) = named_files(tls)? {
+        return Ok(Credentials::Named { cert, key });
+    }
+    let (cert, key) = own_files(environment)?;
+    Ok(Credentials::Own { cert, key })
+}
+
+/// Where `gen-cert` writes a certificate and its key. Unlike a server's, one may be named alone.
+pub(super) fn new_files(
+    flags: &cli::GenCert,
+    tls: &Tls,
+    environment: &Environment,
+) -> Result<(PathBuf, PathBuf), Error> {
+    if flags.cert.is_none() == flags.key.is_none()
+        && let Some(files) = named_files(tls)?
+    {
+        return Ok(files);
+    }
+    let (cert, key) = own_files(environment)?;
+    Ok((flags.cert.clone().unwrap_or(cert), flags.key.clone().unwrap_or(key)))
+}
+
+/// The certificate and the key that are set.
+fn named_files(tls: &Tls) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+    match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) if cert == key => Err(Error::OneFile(cert.clone())),
+        (Some(cert), Some(key)) => Ok(Some((cert.clone(), key.clone()))),
+        (Some(_), None) => Err(Error::HalfAnIdentity { given: "tls.cert", missing: "tls.key" }),
+        (None, Some(_)) => Err(Error::HalfAnIdentity { given: "tls.key", missing: "tls.cert" }),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Where a server keeps the certificate and key that it makes for itself.
+fn own_files(environment: &Environment) -> Result<(PathBuf, PathBuf), Error> {
+    let state = environment.state_dir().ok_or(Error::NoHome)?;
+    Ok((state.join("cert.pem"), state.join("key.pem")))
+}
+
+/// Whom a client trusts.
+pub(super) fn trust(tls: &Tls, environment: &Environment) -> Result<Trust, Error> {
+    match (&tls.ca, tls.pin, tls.insecure == Some(true)) {
+        (None, None, false) => {
+            let own = environment.state_dir().map(|state| state.join("cert.pem"));
+            Ok(Trust::System { own })
+        }
+        (Some(ca), None, false) => Ok(Trust::Ca(ca.clone())),
+        (None, Some(pin), false) => Ok(Trust::Pin(pin)),
+        (None, None, true) => Ok(Trust::Insecure),
+        _ => Err(Error::TrustTwice),
+    }
+}
