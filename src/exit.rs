@@ -73,7 +73,9 @@ fn of_transport(error: &transport::Error) -> u8 {
     use transport::{Error, TrustError};
     match error {
         Error::Bind { .. } | Error::Setting(_) => FAILURE,
-        Error::Tls(TrustError::File { .. } | TrustError::Name(_)) => USAGE,
+        Error::Tls(TrustError::File { .. } | TrustError::Name(_) | TrustError::KeyMismatch) => {
+            USAGE
+        }
         Error::Tls(_) | Error::Untrusted(_) | Error::NoCommonProtocol | Error::Handshake(_) => {
             UNTRUSTED
         }

@@ -164,6 +164,19 @@ fn a_certificate_is_warned_of_where_its_dates_are_doubtful() {
 }
 
 #[test]
+fn a_key_of_another_certificate_is_refused_as_a_slip_of_the_user() {
+    let place = tempfile::tempdir().unwrap();
+    certificate(place.path(), [-1, 100]);
+    fs::rename(place.path().join("key.pem"), place.path().join("other.pem")).unwrap();
+    certificate(place.path(), [-1, 100]);
+    let mut serve = quicstream(place.path());
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--cert", "cert.pem", "--key", "other.pem"]);
+    let output = serve.output().unwrap();
+    assert_exit(&output, 2);
+    assert_says(&output, &["the private key does not belong to the certificate"]);
+}
+
+#[test]
 fn seconds_are_said_as_people_say_them() {
     let place = tempfile::tempdir().unwrap();
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();

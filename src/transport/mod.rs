@@ -1,5 +1,6 @@
 //! QUIC and TLS: the only place that names s2n-quic and rustls.
 
+mod address;
 mod certificate;
 mod endpoint;
 mod error;
@@ -14,8 +15,9 @@ mod validity;
 
 use std::time::Duration;
 
+pub use address::Address;
 pub use certificate::{Certificate, CertificateError, is_server_name};
-pub use endpoint::{Address, Connection, Connector, Handle, Listener, granted_socket_buffer};
+pub use endpoint::{Connection, Connector, Handle, Listener, granted_socket_buffer};
 pub use error::{Error, Reached};
 pub use fingerprint::Fingerprint;
 pub use framed::{Incoming, Outgoing, ReceiveError};

@@ -47,6 +47,9 @@ pub enum TrustError {
     /// A name is neither a DNS name nor an IP address.
     #[error("{0:?} is not a name that a certificate can carry; give one with --server-name")]
     Name(String),
+    /// A server's certificate and key were not made together.
+    #[error("the private key does not belong to the certificate: name two files that do")]
+    KeyMismatch,
     /// rustls refuses the material.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),
@@ -105,7 +108,11 @@ pub(super) fn server_config(identity: &Identity) -> Result<ServerConfig, TrustEr
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])?
         .with_no_client_auth()
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => TrustError::KeyMismatch,
+            error => error.into(),
+        })?;
     config.alpn_protocols = alpn(&Version::ALL);
     config.key_log = Arc::new(KeyLogFile::new());
     Ok(config)
