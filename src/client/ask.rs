@@ -34,6 +34,7 @@ pub(super) async fn titles(
                     return Ok(titles);
                 }
             }
+            (_, Pdu::OpenNack(code, options)) => return Err(refused(code, options)),
             _ => return Err(Error::NoAnswer("LIST")),
         }
     }
@@ -59,12 +60,14 @@ pub(super) async fn size(
             outgoing.drain().await?;
             Ok(size)
         }
-        (_, Pdu::OpenNack(code, options)) => {
-            let (reason, retry_after) = (options.reason, None);
-            Err(Error::Session(End::Refused { code, reason, retry_after }))
-        }
+        (_, Pdu::OpenNack(code, options)) => Err(refused(code, options)),
         _ => Err(Error::NoAnswer("how large the media is")),
     }
+}
+
+fn refused(code: u16, options: Options) -> Error {
+    let (reason, retry_after) = (options.reason, None);
+    Error::Session(End::Refused { code, reason, retry_after })
 }
 
 /// The next PDU with its session id, after what is queued has left.
