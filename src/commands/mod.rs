@@ -2,11 +2,13 @@
 
 mod gen_cert;
 mod play;
+mod resources;
 mod serve;
+mod stop;
 
 use std::io::{self, Write};
 
-use tokio::runtime::{Builder, Runtime};
+use resources::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
@@ -39,11 +41,6 @@ pub fn run(cli: &Cli) -> u8 {
 /// A failure as the user is told of it: its whole chain, and the exit code.
 fn failure(error: &anyhow::Error) -> ui::Failure {
     ui::Failure { message: format!("{error:#}"), exit: exit::code(error) }
-}
-
-/// The runtime of one endpoint: a thread of its own serves it faster than many share it.
-fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
 }
 
 /// Sends the log to the terminal's keeper: warnings, and every PDU with `-v`.

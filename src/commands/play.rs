@@ -44,7 +44,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     let (steer, commands) = mpsc::unbounded_channel();
     let keys = ui.take_keys();
     let events = ui.events();
-    let runtime = super::runtime().context("cannot start")?;
+    let runtime = super::runtime()?;
     let result = runtime.block_on(async {
         let interrupts = Interrupts::listen().context("cannot listen for signals")?;
         tokio::spawn(heed_signals(interrupts, steer.clone(), interrupted.clone()));
@@ -84,7 +84,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
 fn list(config: PlayConfig) -> anyhow::Result<u8> {
     let embedded = config.embedded.clone().map(Embedded::start).transpose()?;
     let server = server(&config, embedded.as_ref());
-    let runtime = super::runtime().context("cannot start")?;
+    let runtime = super::runtime()?;
     let titles = runtime.block_on(client::titles(&server, &config.client))?;
     match ui::list::titles(&titles, config.report.json, &mut io::stdout().lock()) {
         // Whoever reads has seen enough.
@@ -172,7 +172,7 @@ impl Embedded {
         let (shut_down, shutdown) = oneshot::channel();
         let transport = config.transport.clone();
         let serve = move || {
-            let serving = super::runtime().context("cannot start").and_then(|runtime| {
+            let serving = super::runtime().and_then(|runtime| {
                 let guard = runtime.enter();
                 let bound = serve::bind(&config)?;
                 drop(guard);
@@ -196,6 +196,8 @@ impl Embedded {
                 |_| {},
                 shutdown,
             ));
+            // What waits for a disk must not keep us.
+            runtime.shutdown_background();
         };
         let thread = thread::Builder::new().name("server".into()).spawn(serve)?;
         let (address, fingerprint) = bound.recv().context("the embedded server died")??;

@@ -59,6 +59,7 @@ impl Directory {
             let file = File::new(file, &metadata, self.path.join(title));
             Ok(Found::file(title, title, None, file))
         } else if metadata.is_dir() && title::is_renditions(title) {
+            drop(file);
             self.open_rendition(title, title, limit)
         } else {
             Err(Error::NoSuchTitle)

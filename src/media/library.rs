@@ -24,8 +24,8 @@ const FRESH: Duration = Duration::from_secs(1);
 const KEPT: Duration = Duration::from_secs(5);
 
 /// Descriptors that no media takes, so that a catalogue can be made however many titles are open:
-/// a walk has at most four open at a time.
-const SPARE: u64 = 6;
+/// a walk needs two, and more where the system does not resolve its paths for it.
+const SPARE: u64 = 5;
 
 /// Files that are known to be open, and so are opened only once. Past that some may be open
 /// twice, which costs a descriptor and nothing else.
