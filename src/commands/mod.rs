@@ -2,12 +2,14 @@
 
 mod gen_cert;
 mod play;
+mod resources;
 mod serve;
 mod shell;
+mod stop;
 
 use std::io::{self, Write};
 
-use tokio::runtime::{Builder, Runtime};
+use resources::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
@@ -79,11 +81,6 @@ fn in_state_directory(error: CertificateError) -> anyhow::Error {
 /// A failure as the user is told of it: its whole chain, and the exit code.
 fn failure(error: &anyhow::Error) -> ui::Failure {
     ui::Failure { message: format!("{error:#}"), exit: exit::code(error) }
-}
-
-/// The runtime of one endpoint: a thread of its own serves it faster than many share it.
-fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
 }
 
 /// Sends the log to the terminal's keeper: warnings, and every PDU with `-v`.

@@ -56,7 +56,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     let (steer, mut commands) = mpsc::unbounded_channel();
     let keys = ui.take_keys();
     let events = ui.events();
-    let runtime = super::runtime().context("cannot start")?;
+    let runtime = super::runtime()?;
     let result = runtime.block_on(async {
         let interrupts = Interrupts::listen().context("cannot listen for signals")?;
         tokio::spawn(heed_signals(interrupts, steer.clone(), interrupted.clone()));
@@ -112,7 +112,7 @@ fn list(config: PlayConfig) -> anyhow::Result<u8> {
         // Where stderr is gone, nobody asks.
         let _ = writeln!(io::stderr(), "quicstream: warning: {INSECURE}");
     }
-    let runtime = super::runtime().context("cannot start")?;
+    let runtime = super::runtime()?;
     let titles = runtime.block_on(client::titles(&server, &config.client))?;
     match ui::list::titles(&titles, config.report.json, &mut io::stdout().lock()) {
         // Whoever reads has seen enough.
@@ -202,7 +202,7 @@ impl Embedded {
         let (shut_down, shutdown) = oneshot::channel();
         let transport = config.transport.clone();
         let serve = move || {
-            let serving = super::runtime().context("cannot start").and_then(|runtime| {
+            let serving = super::runtime().and_then(|runtime| {
                 let guard = runtime.enter();
                 let bound = serve::bind(&config)?;
                 drop(guard);
@@ -226,6 +226,8 @@ impl Embedded {
                 |_| {},
                 shutdown,
             ));
+            // What waits for a disk must not keep us.
+            runtime.shutdown_background();
         };
         let thread = thread::Builder::new().name("server".into()).spawn(serve)?;
         let (address, fingerprint) = bound.recv().context("the embedded server died")??;

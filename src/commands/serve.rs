@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::Interrupts;
 use super::shell::quote;
+use super::stop;
 use crate::config::{self, Credentials, ServeConfig};
 use crate::exit;
 use crate::media::{self, Library};
@@ -30,9 +30,12 @@ pub(super) struct Bound {
 /// # Errors
 /// The media, the certificate or the address cannot be had.
 pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
-    let runtime = super::runtime().context("cannot start")?;
-    let _guard = runtime.enter();
+    let runtime = super::runtime()?;
+    let guard = runtime.enter();
     let Bound { listener, identity, library } = bind(&config)?;
+    drop(guard);
+    let stopped = stop::listen()?;
+    let shutdown = async { stopped.await.unwrap_or_default() };
 
     let sessions = Arc::new(Sessions::default());
     let ui = ui::Serve::start(config.report, sessions.clone()).context("cannot start")?;
@@ -48,13 +51,9 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     warn_of_small_buffers(config.transport.socket_buffer);
     warn_of_dates(&identity, &config.credentials);
 
-    runtime.block_on(async {
-        let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
-        let serving =
-            server::serve(listener, library, config.server, sessions, report, interrupts.next());
-        serving.await;
-        anyhow::Ok(())
-    })?;
+    runtime.block_on(server::serve(listener, library, config.server, sessions, report, shutdown));
+    // What waits for a disk must not keep us.
+    runtime.shutdown_background();
     ui.finish(None);
     Ok(exit::DONE)
 }

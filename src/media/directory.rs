@@ -1,15 +1,22 @@
 //! Titles beneath a directory, and nothing else.
 
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirEntry, FileType, OpenOptions, OpenOptionsExt};
+use rustix::io::Errno;
 
-use super::file::{File, OPEN_FLAGS, refusal};
+use super::file::{File, OPEN_FLAGS};
+use super::trouble::{LeftOut, Verdict};
 use super::{Error, Found, title};
+
+/// The path of the directory itself, beneath itself.
+pub(super) const ROOT: &str = "";
 
 /// A directory of titles: every regular file beneath it, however deep.
 ///
@@ -21,17 +28,21 @@ use super::{Error, Found, title};
 /// RESOLVE_BENEATH as well, tried again when a rename interferes, and where the system does not
 /// have it (in some containers, on other systems) a walk in user space that lets out nothing
 /// either. A symbolic link counts as what it leads to if it is relative and stays beneath.
+///
+/// The errors of its methods are the system's, whatever they say of a title.
 #[derive(Debug)]
 pub(super) struct Directory {
     dir: Dir,
     path: PathBuf,
+    left_out: LeftOut,
 }
 
 impl Directory {
     pub(super) fn at(path: &Path) -> Result<Self, Error> {
         let dir = Dir::open_ambient_dir(path, ambient_authority());
         let io_error = |source| Error::Io { path: path.to_owned(), source };
-        Ok(Self { dir: dir.map_err(io_error)?, path: path.to_owned() })
+        let dir = dir.map_err(io_error)?;
+        Ok(Self { dir, path: path.to_owned(), left_out: LeftOut::default() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -48,6 +59,7 @@ impl Directory {
             let file = File::new(file, &metadata, self.path.join(title));
             Ok(Found::file(title, title, None, file))
         } else if metadata.is_dir() && title::is_renditions(title) {
+            drop(file);
             self.open_rendition(title, title, limit)
         } else {
             Err(Error::NoSuchTitle)
@@ -64,7 +76,7 @@ impl Directory {
     ) -> Result<Found, Error> {
         for (bitrate, name) in self.renditions(folder, limit)? {
             let path = Path::new(folder).join(&name);
-            let Some((file, metadata)) = unless_refused(self.open_beneath(&path))? else {
+            let Some((file, metadata)) = self.if_there(self.open_beneath(&path))? else {
                 continue;
             };
             if metadata.is_file() {
@@ -78,7 +90,7 @@ impl Directory {
     /// The bitrates and names in `folder`, the best for `limit` first.
     fn renditions(&self, folder: &str, limit: u32) -> Result<Vec<(u32, String)>, Error> {
         let mut renditions = Vec::new();
-        for entry in self.entries(folder)? {
+        for entry in self.entries(folder) {
             let (name, _) = entry?;
             renditions.extend(title::bitrate(&name).map(|bitrate| (bitrate, name)));
         }
@@ -89,29 +101,32 @@ impl Directory {
     }
 
     /// Opens the first by name, in the directory itself, of the titles that are audio or video.
-    /// This reads the whole directory, 40 ms for 100,000 files, but not what is beneath it.
+    /// This reads the whole directory, 40 ms for 100,000 files, but not what is beneath it. A title
+    /// in trouble is an error: a client is not given another in its place.
     pub(super) fn open_first(&self, limit: u32) -> Result<Found, Error> {
-        let mut first: Option<Found> = None;
-        for entry in self.entries(".")? {
+        let mut names = Vec::new();
+        for entry in self.entries(ROOT) {
             let (name, _) = entry?;
-            if first.as_ref().is_some_and(|first| first.title <= name) {
-                continue;
-            }
             if title::is_renditions(&name) || title::is_playable(title::media_type(&name)) {
-                let found = unless_refused(self.open(&name, limit))?;
-                let playable = found.filter(|found| title::is_playable(found.media_type));
-                first = playable.or(first);
+                names.push(name);
             }
         }
-        first.ok_or_else(|| Error::NoMedia(self.path.clone()))
+        names.sort_unstable();
+        for name in names {
+            let found = self.if_there(self.open(&name, limit))?;
+            if let Some(found) = found.filter(|found| title::is_playable(found.media_type)) {
+                return Ok(found);
+            }
+        }
+        Err(Error::NoMedia(self.path.clone()))
     }
 
-    /// Opens the only title there is. The search ends as soon as there are two.
+    /// Opens the only title there is. The search ends as soon as there are two, or one in trouble.
     pub(super) fn open_only(&self, limit: u32) -> Result<Found, Error> {
         let mut found = Vec::new();
         self.each_title(limit, |title| {
-            found.push(title);
-            if found.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            found.push(title?);
+            Ok(if found.len() < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         match (found.pop(), found.pop()) {
             (None, _) => Err(Error::NoMedia(self.path.clone())),
@@ -120,45 +135,120 @@ impl Directory {
         }
     }
 
-    /// Opens one title after the other, in no order, until `visit` has enough. What a peer could
-    /// not open is not there. Directories behind symbolic links are not entered, which would not
-    /// end where they lead in a circle; what is in them can still be asked for by name.
+    /// Opens one title after the other, in no order, until `visit` has enough. It also gets the
+    /// errors of files and directories in trouble. What a peer could not open is not there.
+    /// Directories behind symbolic links are not entered, which would not end where they lead in a
+    /// circle; what is in them can still be asked for by name.
+    ///
+    /// # Errors
+    /// The directory itself cannot be read to its end, or what `visit` returns.
     pub(super) fn each_title(
         &self,
         limit: u32,
-        mut visit: impl FnMut(Found) -> ControlFlow<()>,
+        mut visit: impl FnMut(Result<Found, Error>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
         // Only what waits is kept, and one directory is open at a time, however deep they go.
-        let mut folders = vec![String::new()];
+        let mut folders = vec![ROOT.to_owned()];
         while let Some(folder) = folders.pop() {
-            for entry in self.entries(if folder.is_empty() { "." } else { &folder })? {
-                let (name, kind) = entry?;
-                let title = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-                if kind.is_dir() && !title::is_renditions(&title) {
-                    // Nothing in it can be a title where its own path is as long as one.
-                    folders.extend(title::is_title(&title).then_some(title));
-                } else if kind.is_dir() || kind.is_file() || kind.is_symlink() {
-                    let found = unless_refused(self.open(&title, limit))?;
-                    if found.map(&mut visit).is_some_and(|flow| flow.is_break()) {
-                        return Ok(());
+            for entry in self.entries(&folder) {
+                let found = match entry {
+                    Err(error) if folder == ROOT => return Err(error),
+                    Err(error) => Err(error),
+                    Ok((name, kind)) => {
+                        let path = if folder == ROOT { name } else { format!("{folder}/{name}") };
+                        if !self.is_short_enough(&path) {
+                            continue;
+                        }
+                        match kind {
+                            Some(kind) if kind.is_dir() && !title::is_renditions(&path) => {
+                                folders.push(path);
+                                continue;
+                            }
+                            Some(kind)
+                                if !(kind.is_dir() || kind.is_file() || kind.is_symlink()) =>
+                            {
+                                continue;
+                            }
+                            _ => self.open(&path, limit),
+                        }
                     }
+                };
+                if let Some(found) = self.if_there(found).transpose()
+                    && visit(found)?.is_break()
+                {
+                    return Ok(());
                 }
             }
         }
         Ok(())
     }
 
-    /// What is visible in `folder`: nothing, where it cannot be read.
+    /// Passes over one that is in trouble, unless all would be: then the error is returned.
+    pub(super) fn leave_out(&self, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Io { path, source } if Verdict::of(&source) != Verdict::Exhausted => {
+                self.left_out.say(&path, source);
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+
+    /// The name and, where it can be told, the kind of everything visible in `folder`. After an
+    /// error, which is one of the folder, there may be more in it.
     fn entries(
         &self,
         folder: &str,
-    ) -> Result<impl Iterator<Item = Result<(String, FileType), Error>>, Error> {
-        let refusal = move |error| self.refusal(Path::new(folder), error);
-        let listing = unless_refused(self.dir.read_dir(folder).map_err(refusal))?;
-        Ok(listing.into_iter().flatten().filter_map(move |entry| {
-            let visible = entry.and_then(|entry| visible(&entry)).map_err(refusal);
-            unless_refused(visible).map(Option::flatten).transpose()
-        }))
+    ) -> impl Iterator<Item = Result<(String, Option<FileType>), Error>> {
+        let (listing, failed) = match self.dir.read_dir(if folder == ROOT { "." } else { folder }) {
+            Ok(listing) => (Some(listing), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        listing.into_iter().flatten().chain(failed).filter_map(move |entry| match entry {
+            Ok(entry) => {
+                let name = self.visible_name(folder, &entry.file_name())?;
+                Some(Ok((name, kind(&entry))))
+            }
+            Err(source) => Some(Err(self.folder_error(folder, source))),
+        })
+    }
+
+    /// The name of something in `folder`, unless it is hidden or no text.
+    fn visible_name(&self, folder: &str, name: &OsStr) -> Option<String> {
+        if name.as_bytes().starts_with(b".") {
+            return None;
+        }
+        let text = name.to_str().map(str::to_owned);
+        if text.is_none() {
+            self.left_out.say(&self.path.join(folder).join(name), "its name is not UTF-8");
+        }
+        text
+    }
+
+    /// Whether a title can be at `path`, or beneath it.
+    fn is_short_enough(&self, path: &str) -> bool {
+        let is_short_enough = path.len() <= title::LONGEST;
+        if !is_short_enough {
+            let why = format_args!("its path has more than {} bytes", title::LONGEST);
+            self.left_out.say(&self.path.join(path), why);
+        }
+        is_short_enough
+    }
+
+    /// In a search, what is not there is passed over, and what may not be read, too.
+    fn if_there<T>(&self, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        match result {
+            Err(Error::NoSuchTitle) => Ok(None),
+            Err(Error::Io { path, source }) => match Verdict::of(&source) {
+                Verdict::Absent => Ok(None),
+                Verdict::Forbidden => {
+                    self.left_out.say(&path, source);
+                    Ok(None)
+                }
+                Verdict::Unreadable | Verdict::Exhausted => Err(Error::Io { path, source }),
+            },
+            result => result.map(Some),
+        }
     }
 
     fn open_beneath(&self, path: &Path) -> Result<(fs::File, Metadata), Error> {
@@ -169,30 +259,37 @@ impl Directory {
             let metadata = file.metadata()?;
             Ok((file, metadata))
         };
-        open().map_err(|error| self.refusal(path, error))
+        open().map_err(|source: io::Error| match Errno::from_io_error(&source) {
+            // Sockets, and devices without a driver, say so, too.
+            Some(Errno::NXIO | Errno::NODEV) if self.is_special(path) => Error::NoSuchTitle,
+            _ => self.error(path, source),
+        })
     }
 
-    fn refusal(&self, path: &Path, source: io::Error) -> Error {
-        refusal(self.path.join(path), source)
+    fn is_special(&self, path: &Path) -> bool {
+        self.dir.metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir())
+    }
+
+    fn error(&self, path: &Path, source: io::Error) -> Error {
+        Error::Io { path: self.path.join(path), source }
+    }
+
+    /// The error of a folder. That of the directory itself never says that a title is not there:
+    /// no matter what is wrong, a library without its directory is in trouble.
+    fn folder_error(&self, folder: &str, source: io::Error) -> Error {
+        if folder != ROOT {
+            return self.error(Path::new(folder), source);
+        }
+        let source = match Verdict::of(&source) {
+            Verdict::Absent | Verdict::Forbidden => io::Error::other(source),
+            Verdict::Unreadable | Verdict::Exhausted => source,
+        };
+        Error::Io { path: self.path.clone(), source }
     }
 }
 
-/// The name and kind of an entry, unless it is hidden or its name is no text.
-fn visible(entry: &DirEntry) -> io::Result<Option<(String, FileType)>> {
-    let name = entry.file_name().into_string().ok();
-    let Some(name) = name.filter(|name| !name.starts_with('.')) else { return Ok(None) };
-    // Not every file system says in the directory what kind its entries are.
-    let kind = match entry.file_type()? {
-        kind if kind == FileType::unknown() => entry.metadata()?.file_type(),
-        kind => kind,
-    };
-    Ok(Some((name, kind)))
-}
-
-/// In a search, what is refused is not there.
-fn unless_refused<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
-    match result {
-        Err(Error::NoSuchTitle) => Ok(None),
-        result => result.map(Some),
-    }
+/// The kind of an entry, if it can be told. Not every file system says it in the directory.
+fn kind(entry: &DirEntry) -> Option<FileType> {
+    let kind = entry.file_type().ok().filter(|kind| *kind != FileType::unknown());
+    kind.or_else(|| Some(entry.metadata().ok()?.file_type()))
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::num::NonZeroU64;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use rustix::fs::{Advice, OFlags, fadvise};
-use rustix::io::Errno;
 #[cfg(target_os = "linux")]
 use rustix::io::ReadWriteFlags;
 use tokio::sync::SetOnce;
-use tracing::debug;
 
 use super::identity::{Change, Identity};
 use super::{Digest, Error};
@@ -85,6 +84,11 @@ impl File {
 
     pub(super) fn len(&self) -> u64 {
         self.identity.size()
+    }
+
+    /// The number of its descriptor: the lowest that was free when it was opened.
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.file.as_raw_fd()
     }
 
     /// The state in which it was opened.
@@ -167,7 +171,8 @@ impl File {
         self.file.metadata().map_err(|source| self.error(source))
     }
 
-    fn error(&self, source: io::Error) -> Error {
+    /// What the system says of it, as an error with its path.
+    pub(super) fn error(&self, source: io::Error) -> Error {
         Error::Io { path: self.path.clone(), source }
     }
 
@@ -232,16 +237,4 @@ fn read_at_once(file: &fs::File, offset: u64, buffer: &mut [u8]) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn read_at_once(_: &fs::File, _: u64, _: &mut [u8]) -> bool {
     false
-}
-
-/// The error for a title that cannot be opened. What is wrong with it is the operator's to know:
-/// a peer is told only of troubles that are the server's own and pass.
-pub(super) fn refusal(path: PathBuf, source: io::Error) -> Error {
-    match Errno::from_io_error(&source) {
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO) => Error::Io { path, source },
-        _ => {
-            debug!(?path, %source, "cannot be opened");
-            Error::NoSuchTitle
-        }
-    }
 }

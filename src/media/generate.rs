@@ -1,12 +1,15 @@
 //! Media out of nothing, for trying things out.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rand::RngReader;
+use tempfile::Builder;
 
-/// Makes `path` of `size` random bytes unless it is there. It appears whole or not at all.
+/// Makes `path` of `size` random bytes unless it is there. It appears whole or not at all, and
+/// takes the place of nothing.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -14,20 +17,20 @@ pub fn generate(path: &Path, size: u64) -> io::Result<()> {
     if path.try_exists()? {
         return Ok(());
     }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    // As any new file has them, within the umask.
+    let permissions = Permissions::from_mode(0o666);
+    let mut file =
+        Builder::new().prefix(".quicstream-").permissions(permissions).tempfile_in(parent)?;
+    io::copy(&mut RngReader(rand::rng()).take(size), &mut file)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        // Another process was faster.
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists && path.exists() => Ok(()),
+        Err(error) => Err(error.error),
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let written = File::create(&part)
-        .and_then(|mut file| io::copy(&mut RngReader(rand::rng()).take(size), &mut file))
-        .and_then(|_| fs::rename(&part, path));
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&part);
-    }
-    written
 }
 
 #[cfg(test)]
@@ -43,6 +46,20 @@ mod tests {
         assert_eq!(first.len(), 100_000);
         generate(&path, 5).unwrap();
         assert_eq!(fs::read(&path).unwrap(), first);
-        assert_eq!(fs::read_dir(dir.path().join("new")).unwrap().count(), 1, "no .part is left");
+        assert_eq!(fs::read_dir(dir.path().join("new")).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn nothing_else_is_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, part) = (dir.path().join("clip.bin"), dir.path().join("clip.bin.part"));
+        let (other, link) = (dir.path().join("other"), dir.path().join("link.bin"));
+        fs::write(&part, "somebody's").unwrap();
+        generate(&path, 10).unwrap();
+        assert_eq!(fs::read(&part).unwrap(), b"somebody's");
+
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        assert_eq!(generate(&link, 10).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert!(link.is_symlink() && !other.exists());
     }
 }

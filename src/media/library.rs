@@ -6,17 +6,29 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quick_cache::sync::Cache as Bounded;
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 use super::digest::{DigestState, Digester};
 use super::file::File;
 use super::identity::Identity;
 use super::root::Root;
+use super::trouble::Troubles;
 use super::validators::Validators;
 use super::{Cache, Digest, Entry, Error, Found, Media, Source, blocking};
 
 /// For how long a catalogue that is still in use is good for others, too.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// For how long a catalogue is kept that nobody waited for any more when it was made.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// Descriptors that no media takes, so that a catalogue can be made however many titles are open:
+/// a walk needs two, and more where the system does not resolve its paths for it.
+const SPARE: u64 = 5;
 
 /// Files that are known to be open, and so are opened only once. Past that some may be open
 /// twice, which costs a descriptor and nothing else.
@@ -39,6 +51,7 @@ pub struct Library {
     digester: Digester,
     validators: Validators,
     catalogue: Arc<Mutex<Option<Listing>>>,
+    troubles: Troubles,
 }
 
 impl Library {
@@ -58,6 +71,7 @@ impl Library {
             validators: Validators::new(),
             cache,
             catalogue: Arc::default(),
+            troubles: Troubles::default(),
         })
     }
 
@@ -83,7 +97,7 @@ impl Library {
     ///
     /// # Errors
     /// [`Error::NoSuchTitle`], whatever the reason; [`Error::TitleNeeded`] or [`Error::NoMedia`]
-    /// where none is named; [`Error::Io`] where the server is in trouble.
+    /// where none is named; [`Error::Io`] where the server is in trouble, which is in the log then.
     pub async fn open(self: &Arc<Self>, title: Option<&str>, bitrate: u32) -> Result<Media, Error> {
         let title = title.map(str::to_owned);
         self.open_with(move |root| match title {
@@ -133,23 +147,46 @@ impl Library {
     /// takes about 0.6 s of one thread, which is not the caller's, and 12 MiB.
     ///
     /// There is one walk at a time, and who asks while another's catalogue is fresh and still in
-    /// use gets the same: many that ask at once multiply neither the work nor the memory.
+    /// use gets the same: many that ask at once multiply neither the work nor the memory. One that
+    /// nobody waited for to its end is kept for the next, for a few seconds.
     ///
     /// # Errors
-    /// The directory cannot be read to its end.
+    /// The directory cannot be read to its end, or the server is in trouble; that is in the log
+    /// then. What is wrong with a single title only leaves it out.
     pub async fn catalogue(self: &Arc<Self>) -> Result<Arc<[Entry]>, Error> {
         let mut latest = self.catalogue.clone().lock_owned().await;
-        if let Some(entries) = latest.as_ref().and_then(Listing::shared) {
+        if let Some(entries) = latest.as_mut().and_then(Listing::claim) {
             return Ok(entries);
         }
         let library = self.clone();
         // The lock goes with the walk: who stops waiting for one does not make room for the next.
-        blocking(move || {
-            let entries: Arc<[Entry]> = library.root.catalogue()?.into();
-            *latest = Some(Listing { made: Instant::now(), entries: Arc::downgrade(&entries) });
-            Ok(entries)
+        let (mut latest, entries) = blocking(move || {
+            let entries =
+                library.root.catalogue().inspect_err(|error| library.troubles.say(error))?;
+            let entries: Arc<[Entry]> = entries.into();
+            *latest = Some(Listing::new(&entries));
+            library.forget_unclaimed();
+            Ok((latest, entries))
         })
-        .await
+        .await?;
+        if let Some(listing) = &mut *latest {
+            listing.unclaimed = None;
+        }
+        Ok(entries)
+    }
+
+    /// Drops what nobody has claimed when its time is over.
+    fn forget_unclaimed(&self) {
+        let catalogue = Arc::downgrade(&self.catalogue);
+        Handle::current().spawn(async move {
+            sleep(KEPT).await;
+            if let Some(catalogue) = catalogue.upgrade()
+                && let Some(listing) = &mut *catalogue.lock().await
+                && listing.made.elapsed() >= KEPT
+            {
+                listing.unclaimed = None;
+            }
+        });
     }
 
     async fn open_with(
@@ -157,18 +194,26 @@ impl Library {
         open: impl FnOnce(&Root) -> Result<Found, Error> + Send + 'static,
     ) -> Result<Media, Error> {
         let library = self.clone();
-        blocking(move || open(&library.root).map(|found| library.media(found))).await
+        blocking(move || {
+            let media = open(&library.root).and_then(|found| library.media(found));
+            media.inspect_err(|error| library.troubles.say(error))
+        })
+        .await
     }
 
-    fn media(&self, mut found: Found) -> Media {
+    fn media(&self, mut found: Found) -> Result<Media, Error> {
         let validator = match &mut found.source {
             Source::Memory(_, digest) => Bytes::copy_from_slice(digest),
             Source::File(file) => {
-                *file = self.share(file);
+                let shared = self.share(file);
+                if Arc::ptr_eq(&shared, file) && !leaves_spare_descriptors(file) {
+                    return Err(file.error(Errno::MFILE.into()));
+                }
+                *file = shared;
                 self.validator(&found.title, file.identity())
             }
         };
-        Media::new(found, validator, self.cache.clone())
+        Ok(Media::new(found, validator, self.cache.clone()))
     }
 
     fn validator(&self, title: &str, identity: Identity) -> Bytes {
@@ -191,15 +236,32 @@ impl Library {
     }
 }
 
+/// Whether there are enough descriptors left beside that of a file that was opened just now: it
+/// has the lowest number that was free.
+fn leaves_spare_descriptors(file: &File) -> bool {
+    let number = u64::try_from(file.descriptor()).unwrap_or_default();
+    getrlimit(Resource::Nofile).current.is_none_or(|limit| number + SPARE < limit)
+}
+
 /// A catalogue that somebody may still have.
 #[derive(Debug)]
 struct Listing {
     made: Instant,
     entries: Weak<[Entry]>,
+    /// Until those who asked for it have it.
+    unclaimed: Option<Arc<[Entry]>>,
 }
 
 impl Listing {
-    fn shared(&self) -> Option<Arc<[Entry]>> {
-        self.entries.upgrade().filter(|_| self.made.elapsed() < FRESH)
+    fn new(entries: &Arc<[Entry]>) -> Self {
+        let unclaimed = Some(entries.clone());
+        Self { made: Instant::now(), entries: Arc::downgrade(entries), unclaimed }
+    }
+
+    /// The catalogue, if it is good for one more.
+    fn claim(&mut self) -> Option<Arc<[Entry]>> {
+        let age = self.made.elapsed();
+        let unclaimed = self.unclaimed.take().filter(|_| age < KEPT);
+        unclaimed.or_else(|| self.entries.upgrade().filter(|_| age < FRESH))
     }
 }

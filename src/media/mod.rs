@@ -13,6 +13,7 @@ mod root;
 #[cfg(test)]
 mod tests;
 mod title;
+mod trouble;
 mod validators;
 
 use std::io;
@@ -45,7 +46,7 @@ const MOST_AHEAD: u64 = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system says no.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {path:?}")]
     Io {
         /// The file or directory.
         path: PathBuf,
@@ -53,10 +54,10 @@ pub enum Error {
         source: io::Error,
     },
     /// Neither a regular file nor a directory.
-    #[error("{} is neither a regular file nor a directory: name one of these", .0.display())]
+    #[error("{0:?} is neither a regular file nor a directory: name one of these")]
     NotAFile(PathBuf),
     /// A directory without media.
-    #[error("there is no media file in {}: put one there, it is found at once", .0.display())]
+    #[error("there is no media file in {0:?}: put one there, it is found at once")]
     NoMedia(PathBuf),
     /// Nothing of this name can be opened. Nobody learns whether it exists.
     #[error("there is no such title: ask for one that is in the list of titles")]
@@ -65,7 +66,7 @@ pub enum Error {
     #[error("there is more than one title: name one of them")]
     TitleNeeded,
     /// The file is not the one that was opened any more.
-    #[error("{} changed while it was streamed: open it again", .0.display())]
+    #[error("{0:?} changed while it was streamed: open it again")]
     Changed(PathBuf),
 }
 

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::directory::Directory;
-use super::file::{File, OPEN_FLAGS, refusal};
+use super::directory::{self, Directory};
+use super::file::{File, OPEN_FLAGS};
+use super::trouble::refusal;
 use super::{Entry, Error, Found, SAMPLE, Source, title};
 
 /// The title of the compiled-in sample.
@@ -73,7 +74,7 @@ impl Root {
     /// Opens a title; where it comes in several bitrates, the best for `limit`.
     pub(super) fn open(&self, title: &str, limit: u32) -> Result<Found, Error> {
         match self {
-            Self::Directory(directory) => directory.open(title, limit),
+            Self::Directory(directory) => directory.open(title, limit).map_err(refusal),
             single if single.only_title() == Some(title) => single.open_only(limit),
             _ => Err(Error::NoSuchTitle),
         }
@@ -81,30 +82,36 @@ impl Root {
 
     /// Opens the only title.
     pub(super) fn open_only(&self, limit: u32) -> Result<Found, Error> {
-        match self {
+        let found = match self {
             Self::Sample(sample) => Ok(sample.clone()),
             Self::File { title, path } => open_file(title, path),
-            Self::Renditions { title, directory } => directory.open_rendition(title, ".", limit),
+            Self::Renditions { title, directory } => {
+                directory.open_rendition(title, directory::ROOT, limit)
+            }
             Self::Directory(directory) => directory.open_only(limit),
-        }
+        };
+        found.map_err(refusal)
     }
 
     /// Opens what a client gets that cannot name a title.
     pub(super) fn open_first(&self, limit: u32) -> Result<Found, Error> {
         match self {
-            Self::Directory(directory) => directory.open_first(limit),
+            Self::Directory(directory) => directory.open_first(limit).map_err(refusal),
             single => single.open_only(limit),
         }
     }
 
-    /// All titles, sorted.
+    /// All titles, sorted. Those of a directory that are in trouble are left out.
     pub(super) fn catalogue(&self) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::new();
         // The highest bitrate stands for a title that comes in several.
         match self {
             Self::Directory(directory) => directory.each_title(u32::MAX, |found| {
-                entries.push(found.into());
-                ControlFlow::Continue(())
+                match found {
+                    Ok(found) => entries.push(found.into()),
+                    Err(error) => directory.leave_out(error)?,
+                }
+                Ok(ControlFlow::Continue(()))
             })?,
             single => match single.open_only(u32::MAX) {
                 Ok(found) => entries.push(found.into()),
@@ -136,7 +143,7 @@ fn title_of(path: &Path) -> String {
 
 fn open_file(title: &str, path: &Path) -> Result<Found, Error> {
     let opened = open(path).and_then(|file| Ok((file.metadata()?, file)));
-    let (metadata, file) = opened.map_err(|error| refusal(path.to_owned(), error))?;
+    let (metadata, file) = opened.map_err(|source| Error::Io { path: path.to_owned(), source })?;
     if !metadata.is_file() {
         return Err(Error::NoSuchTitle);
     }

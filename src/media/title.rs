@@ -6,15 +6,21 @@ pub(super) const LONGEST: usize = 255;
 /// How the name of a directory ends that is one title in several bitrates.
 const RENDITIONS: &str = ".renditions";
 
+/// How the names of files end that a player has not finished: the media so far, its record, and a
+/// draft of that.
+const UNFINISHED: [&str; 3] = [".part", ".part.json", ".part.json~"];
+
 /// Whether `title` can be one: a relative path without empty, `.` or `..` parts, without hidden
-/// files and directories, and not a single file of a title in several bitrates. Whether it exists
-/// is for the file system to say, which compares as it always does: by case, byte for byte.
+/// files and directories, and not a single file of a title in several bitrates, nor one that a
+/// player has not finished. Whether it exists is for the file system to say, which compares as it
+/// always does: by case, byte for byte.
 pub(super) fn is_title(title: &str) -> bool {
     let folder = title.rsplit_once('/').map_or("", |(folder, _)| folder);
     title.len() <= LONGEST
         && !title.contains('\0')
         && title.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
         && !folder.split('/').any(is_renditions)
+        && !UNFINISHED.iter().any(|end| title.ends_with(end))
 }
 
 /// Whether a directory of this name is a title in several bitrates.
@@ -59,6 +65,16 @@ mod tests {
             assert!(!is_title(title), "{title:?}");
         }
         assert!(!is_title(&"x".repeat(256)));
+    }
+
+    #[test]
+    fn what_a_player_has_not_finished_is_no_title() {
+        for name in ["a.mp4.part", "b/a.part", "a.mp4.part.json", "a.mp4.part.json~"] {
+            assert!(!is_title(name), "{name}");
+        }
+        for name in ["a.part.mp4", "a.json", "part", "apart", "a.part/b.mp4"] {
+            assert!(is_title(name), "{name}");
+        }
     }
 
     #[test]

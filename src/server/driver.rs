@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::Shared;
-use super::grant::Grant;
+use super::grant::in_trouble;
 use super::output::{Heartbeat, Output, Progress};
 use super::progress::{Event, Phase};
-use crate::protocol::{OpenStream, Options, Pdu, Version};
+use super::work::{Answer, Work};
+use crate::protocol::{Frame, Options, Pdu, Version};
 use crate::session::Time;
 use crate::session::server::{Action, Input, Reason, Refusal, Server, State};
 use crate::transport::{self, Handle, Incoming, Outgoing, ReceiveError};
@@ -33,6 +34,12 @@ pub(super) struct Driver {
     began: Instant,
     machine: Server,
     shutdown: watch::Receiver<bool>,
+    /// Its sender is gone when the connection is.
+    connected: watch::Receiver<()>,
+    /// The answer that the client waits for.
+    work: Work,
+    /// What came behind a question that was not answered yet, and waits for that.
+    held: Option<Input>,
     /// Whether the client can still send something.
     listening: bool,
     /// Whether a warning about ignored PDUs was given; one a session is enough.
@@ -43,6 +50,7 @@ impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
         connection: Handle,
+        connected: watch::Receiver<()>,
         (outgoing, incoming): (Outgoing, Incoming),
     ) -> Self {
         let offer = &shared.settings.offer;
@@ -57,6 +65,9 @@ impl Driver {
             output: Output::new(outgoing, began),
             began,
             machine,
+            connected,
+            work: Work::default(),
+            held: None,
             listening: true,
             warned: false,
         }
@@ -87,33 +98,33 @@ impl Driver {
     async fn converse(&mut self) -> Result<Reason, transport::Error> {
         let mut closing = None;
         loop {
-            let mut input = Some(self.next_input().await?);
-            while let Some(next) = input.take() {
-                let before = self.machine.state();
-                let (machine, action) = self.machine.step(next, self.began.elapsed());
-                self.machine = machine;
-                match action {
-                    None => {}
-                    Some(Action::Open(open, options)) => {
-                        input = Some(self.open(&open, &options).await);
-                    }
-                    Some(Action::SendAck) => self.acknowledge(),
-                    Some(Action::SendNack(refusal)) => self.refuse(refusal),
-                    Some(Action::SendList) => self.list().await,
-                    Some(Action::SendHeartbeat) => self.output.owe(Heartbeat::Own),
-                    Some(Action::Echo(timestamp)) => self.output.owe(Heartbeat::Echo(timestamp)),
-                    Some(Action::Close(reason)) => {
-                        self.output.close(reason.to_wire(), None);
-                        closing = Some(reason);
-                    }
-                    Some(Action::Abort(reason)) => {
-                        self.abort(&reason).await;
-                        return Ok(reason);
-                    }
-                    Some(Action::Ignore(what)) => self.ignore(what),
+            let input = self.next_input().await?;
+            let before = self.machine.state();
+            let (machine, action) = self.machine.step(input, self.began.elapsed());
+            self.machine = machine;
+            match action {
+                None => {}
+                Some(Action::Open(open, options)) => {
+                    let version = self.connection.version();
+                    self.work.open(self.shared.clone(), version, open, options);
                 }
-                self.note_state(before);
+                Some(Action::SendAck) => self.acknowledge(),
+                Some(Action::SendNack(refusal)) => self.refuse(refusal),
+                Some(Action::SendList) => self.work.list(&self.shared),
+                Some(Action::SendHeartbeat) => self.output.owe(Heartbeat::Own),
+                Some(Action::Echo(timestamp)) => self.output.owe(Heartbeat::Echo(timestamp)),
+                Some(Action::Close(reason)) => {
+                    self.work.stop();
+                    self.output.close(reason.to_wire(), None);
+                    closing = Some(reason);
+                }
+                Some(Action::Abort(reason)) => {
+                    self.abort(&reason).await;
+                    return Ok(reason);
+                }
+                Some(Action::Ignore(what)) => self.ignore(what),
             }
+            self.note_state(before);
             if let (Some(reason), State::Closed) = (&closing, self.machine.state()) {
                 // The session is over whether or not the client still listens.
                 let _ = timeout(DELIVERY_GRACE, self.output.push(false)).await;
@@ -122,10 +133,15 @@ impl Driver {
         }
     }
 
-    /// Waits for the next thing that concerns the machine. Meanwhile chunks flow.
+    /// Waits for the next thing that concerns the machine. Meanwhile chunks flow, and answers that
+    /// need the disk are made.
     async fn next_input(&mut self) -> Result<Input, transport::Error> {
         let state = self.machine.state();
         loop {
+            let answering = self.work.is_under_way() || self.output.is_listing();
+            if !answering && let Some(held) = self.held.take() {
+                return Ok(held);
+            }
             let deadline = self.machine.deadline().map(|deadline| self.began + deadline);
             let tick = async {
                 match deadline {
@@ -133,8 +149,8 @@ impl Driver {
                     None => pending().await,
                 }
             };
-            let listening = self.listening && !self.output.is_clogged();
-            return tokio::select! {
+            let listening = self.listening && self.held.is_none() && !self.output.is_clogged();
+            let input = tokio::select! {
                 biased;
                 frame = self.incoming.frame(), if listening => match frame {
                     Ok(Some(frame)) => Ok(Input::Frame(frame)),
@@ -145,10 +161,13 @@ impl Driver {
                     Err(ReceiveError::Protocol(error)) => Ok(Input::Violation(error)),
                     Err(ReceiveError::Transport(error)) => disconnected(error, state),
                 },
+                // Where nobody listens, nobody else hears of it.
+                Err(_) = self.connected.changed(), if answering => Err(transport::Error::Closed),
                 () = tick => Ok(Input::Tick),
-                _ = self.shutdown.wait_for(|down| *down), if state != State::Closing => {
+                () = shut_down(&mut self.shutdown), if state != State::Closing => {
                     Ok(Input::Shutdown)
                 }
+                answer = self.work.answer(), if answering => Ok(self.take(answer)),
                 progress = self.output.push(state == State::Streaming) => match progress {
                     Ok(Progress::MediaEnded) => Ok(Input::MediaEnded),
                     Ok(Progress::MediaFailed(error)) => {
@@ -156,24 +175,32 @@ impl Driver {
                         Ok(Input::MediaFailed)
                     }
                     Ok(Progress::Delivered) => Ok(Input::Delivered),
+                    Ok(Progress::Listed) => Ok(Input::Listed),
                     Ok(Progress::Unclogged) => continue,
                     Err(error) => disconnected(error, state),
                 },
             };
+            match input {
+                Ok(input) if answering && has_to_wait(&input) => self.held = Some(input),
+                input => return input,
+            }
         }
     }
 
-    /// Sees whether an OPEN_STREAM can be granted.
-    async fn open(&mut self, open: &OpenStream, options: &Options) -> Input {
-        let Shared { settings, library, .. } = &*self.shared;
-        let version = self.connection.version();
-        match Grant::new(settings, library, version, open, options).await {
-            Ok(grant) => {
+    /// Takes what the client waits for.
+    fn take(&mut self, answer: Answer) -> Input {
+        match answer {
+            Answer::Grant(Ok(grant)) => {
                 let session_id = self.shared.assign_session_id();
                 self.output.open(session_id, grant, self.connection.peer());
                 Input::Opened { session_id }
             }
-            Err(refusal) => Input::Refused(refusal),
+            Answer::Grant(Err(refusal)) => Input::Refused(refusal),
+            Answer::Catalogue(Ok(entries)) => {
+                self.output.list(entries);
+                Input::Listed
+            }
+            Answer::Catalogue(Err(_)) => Input::Refused(in_trouble()),
         }
     }
 
@@ -204,17 +231,6 @@ impl Driver {
             Options { retry_after, ..reason.as_deref().map(Options::reason).unwrap_or_default() };
         self.output.queue(&Pdu::OpenNack(code, options));
         (self.shared.report)(Event::Refused { peer: self.connection.peer(), code, reason: words });
-    }
-
-    /// Answers a LIST.
-    async fn list(&mut self) {
-        match self.shared.library.catalogue().await {
-            Ok(entries) => self.output.list(entries),
-            Err(error) => {
-                warn!(error = &error as &dyn std::error::Error, "the library cannot be listed");
-                self.output.list(Arc::default());
-            }
-        }
     }
 
     /// Ends the connection with an error. Version 2 says why before.
@@ -258,6 +274,20 @@ impl Driver {
                 session.meter.set_phase(Phase::Closing);
             }
         }
+    }
+}
+
+/// Waits until the server shuts down.
+async fn shut_down(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|down| *down).await;
+}
+
+/// Whether this is for later where a question is not answered yet: they are answered in order.
+fn has_to_wait(input: &Input) -> bool {
+    match input {
+        Input::Frame(Frame::Pdu { pdu, .. }) => !matches!(pdu, Pdu::Heartbeat { .. }),
+        Input::Frame(Frame::Malformed(_)) | Input::PeerFinished => true,
+        _ => false,
     }
 }
 

@@ -92,13 +92,27 @@ fn grant_rate(settings: &Settings, asked: Option<u64>, bitrate: u32) -> u64 {
     }
 }
 
-/// What a client is told of media that cannot be opened: nothing that it could not know.
+/// Seconds after which a client may try again where the server was in trouble.
+const RETRY_AFTER: u32 = 2;
+
+/// What a client is told of media that cannot be opened: nothing that it could not know. The log
+/// has the cause.
 fn refusal(error: &media::Error) -> Refusal {
     let reason = match error {
+        media::Error::Io { .. } => return in_trouble(),
         media::Error::TitleNeeded => "there is more than one title; name one",
         _ => "it is not in the library",
     };
     Refusal { reason: Some(reason.to_owned()), ..NackCode::NoSuchTitle.into() }
+}
+
+/// What a client is told where the server cannot get at its media just now.
+pub(super) fn in_trouble() -> Refusal {
+    Refusal {
+        code: NackCode::Busy,
+        reason: Some("the server cannot read its media just now: try again".to_owned()),
+        retry_after: Some(RETRY_AFTER),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod grant;
 mod output;
 mod progress;
 mod resume;
+mod work;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -114,27 +115,31 @@ async fn attend(mut connection: Connection, shared: Arc<Shared>) {
     let peer = handle.peer();
     let mut shutdown = shared.shutdown.clone();
     let mut sessions = JoinSet::new();
+    let (connection_lives, connected) = watch::channel(());
     debug!(%peer, "connected");
-    loop {
+    let lost = loop {
         // A client that opens no stream is as silent as one that sends no PDU.
         let patience = sleep(shared.settings.offer.session_timeout);
         tokio::select! {
             stream = connection.accept_stream() => match stream {
                 Ok(Some(stream)) => {
-                    let mut driver = Driver::new(shared.clone(), handle.clone(), stream);
+                    let (shared, connected) = (shared.clone(), connected.clone());
+                    let mut driver = Driver::new(shared, handle.clone(), connected, stream);
                     sessions.spawn(async move { driver.run().await });
                 }
-                Ok(None) => break,
+                Ok(None) => break true,
                 Err(error) => {
                     debug!(%peer, %error, "disconnected");
-                    break;
+                    break true;
                 }
             },
             Some(_) = sessions.join_next() => {}
-            () = patience, if sessions.is_empty() => break,
-            _ = shutdown.wait_for(|down| *down) => break,
+            () = patience, if sessions.is_empty() => break false,
+            _ = shutdown.wait_for(|down| *down) => break false,
         }
-    }
+    };
+    // Dropped at once where it is lost: a session that waits for a disk has to hear of it.
+    let _connection_lives = (!lost).then_some(connection_lives);
     while sessions.join_next().await.is_some() {}
     handle.close(0);
 }

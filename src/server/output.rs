@@ -55,6 +55,8 @@ pub(super) enum Progress {
     MediaFailed(media::Error),
     /// The client has everything, the end of the stream included.
     Delivered,
+    /// A part of the catalogue has left.
+    Listed,
     /// The client was not listened to, because so much waited, and can be again.
     Unclogged,
 }
@@ -147,6 +149,11 @@ impl Output {
         self.outgoing.finish();
     }
 
+    /// Whether a catalogue is on its way.
+    pub(super) fn is_listing(&self) -> bool {
+        self.listing.is_some()
+    }
+
     /// Whether so much waits that the client should not be listened to.
     pub(super) fn is_clogged(&self) -> bool {
         self.outgoing.queued() > CLOGGED || self.listing.is_some()
@@ -167,6 +174,8 @@ impl Output {
                     self.listing = None;
                 }
                 self.queue(&reply);
+                self.outgoing.drain().await?;
+                return Ok(Progress::Listed);
             } else if clogged {
                 return Ok(Progress::Unclogged);
             } else if self.outgoing.is_finished() {

@@ -37,8 +37,10 @@ pub enum Input {
         /// What PDUs of the session carry from now on.
         session_id: u32,
     },
-    /// [`Action::Open`] came to a refusal.
+    /// [`Action::Open`] or [`Action::SendList`] came to a refusal.
     Refused(Refusal),
+    /// The catalogue is on its way, or a further part of it has left.
+    Listed,
     /// Every chunk of the media is on its way.
     MediaEnded,
     /// The media cannot be read on.
@@ -61,7 +63,7 @@ pub enum Action {
     SendAck,
     /// Send OPEN_NACK.
     SendNack(Refusal),
-    /// Send the catalogue.
+    /// Send the catalogue, and answer with [`Input::Listed`], or with [`Input::Refused`].
     SendList,
     /// Send HEARTBEAT with the time of the clock.
     SendHeartbeat,
@@ -141,7 +143,10 @@ pub struct Server {
     session_id: u32,
     keepalive: Duration,
     session_timeout: Duration,
-    /// When a valid PDU last came.
+    /// Whether OPEN_STREAM or LIST waits for its answer. A client is silent until it has that, so
+    /// the session timeout does not run.
+    owes_answer: bool,
+    /// When a valid PDU last came, or what the client waited for was on its way.
     heard: Time,
     /// When the next heartbeat of our own is due while paused.
     next_heartbeat: Time,
@@ -161,6 +166,7 @@ impl Server {
             session_id: 0,
             keepalive,
             session_timeout,
+            owes_answer: false,
             heard: now,
             next_heartbeat: now,
         }
@@ -175,6 +181,7 @@ impl Server {
     pub fn deadline(&self) -> Option<Time> {
         let timeout = self.heard.saturating_add(self.session_timeout);
         match self.state {
+            State::Idle if self.owes_answer => None,
             State::Idle | State::Streaming | State::Closing => Some(timeout),
             State::Paused => Some(timeout.min(self.next_heartbeat)),
             State::Closed => None,
@@ -186,10 +193,16 @@ impl Server {
         use State::{Closed, Closing, Idle, Paused, Streaming};
 
         let input = self.checked(input);
-        if let Input::Frame(Frame::Pdu { .. }) = input {
-            self.heard = now;
+        match input {
+            Input::Frame(Frame::Pdu { .. }) => self.heard = now,
+            Input::Opened { .. } | Input::Refused(_) | Input::Listed if self.state == Idle => {
+                self.owes_answer = false;
+                self.heard = now;
+            }
+            _ => {}
         }
-        let timed_out = now >= self.heard.saturating_add(self.session_timeout);
+        let timed_out =
+            self.deadline().is_some() && now >= self.heard.saturating_add(self.session_timeout);
         let malformed_open =
             |error: &Error| matches!(error, Error::Malformed { kind: Kind::OpenStream, .. });
 
@@ -197,6 +210,7 @@ impl Server {
             (Closed, _) => (Closed, None),
 
             (Idle, Input::Frame(Frame::Pdu { pdu: Pdu::OpenStream(open, options), .. })) => {
+                self.owes_answer = true;
                 (Idle, Some(Action::Open(open, options)))
             }
             (Idle, Input::Opened { session_id }) => {
@@ -205,6 +219,7 @@ impl Server {
             }
             (Idle, Input::Refused(refusal)) => (Idle, Some(Action::SendNack(refusal))),
             (Idle, Input::Frame(Frame::Pdu { pdu: Pdu::List(_), .. })) => {
+                self.owes_answer = true;
                 (Idle, Some(Action::SendList))
             }
             (Idle, Input::PeerFinished) => (Closed, Some(Action::Close(Reason::NeverOpened))),
@@ -284,6 +299,7 @@ impl Server {
                 state,
                 Input::Opened { .. }
                 | Input::Refused(_)
+                | Input::Listed
                 | Input::MediaEnded
                 | Input::MediaFailed
                 | Input::Delivered

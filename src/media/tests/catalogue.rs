@@ -92,7 +92,7 @@ fn a_walk_stops_when_it_has_enough() {
     let mut visits = 0;
     let visit = |_| {
         visits += 1;
-        if visits < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        Ok(if visits < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     };
     Directory::at(dir.path()).unwrap().each_title(1, visit).unwrap();
     assert_eq!(visits, 2);

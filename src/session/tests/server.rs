@@ -34,6 +34,7 @@ fn inputs(state: State) -> Vec<Input> {
         Input::PeerFinished,
         opened(),
         Input::Refused(refusal()),
+        Input::Listed,
         Input::MediaEnded,
         Input::MediaFailed,
         Input::Delivered,
@@ -106,6 +107,7 @@ fn table(version: Version, input: &Input) -> [Cell; 5] {
         Input::PeerFinished => [close(Closed, NeverOpened), nothing(), nothing(), nothing(), nothing()],
         Input::Opened { .. } => [(Some(Streaming), Some(Action::SendAck)), nothing(), nothing(), nothing(), nothing()],
         Input::Refused(refusal) => [act(Action::SendNack(refusal.clone())), nothing(), nothing(), nothing(), nothing()],
+        Input::Listed => [nothing(), nothing(), nothing(), nothing(), nothing()],
         Input::MediaEnded => [nothing(), close(Closing, Complete), nothing(), nothing(), nothing()],
         Input::MediaFailed => match version {
             V1 => [nothing(), abort(MediaFailed), abort(MediaFailed), nothing(), nothing()],
@@ -197,11 +199,47 @@ fn a_catalogue_may_be_asked_for_before_a_session_and_between_refusals() {
     let server = session(V2, Idle, secs(0));
     let (server, action) = server.step(list(), secs(20));
     assert_eq!(action, Some(Action::SendList));
-    assert_eq!(server.deadline(), Some(secs(50)), "it is a sign of life");
     let server = server.step(Input::Refused(refusal()), secs(20)).0;
     let (server, action) = server.step(list(), secs(20));
     assert_eq!(action, Some(Action::SendList));
     assert_eq!(server.step(opened(), secs(20)).1, Some(Action::SendAck));
+}
+
+/// A client is silent while it waits, however slow the server's disk is.
+#[test]
+fn no_session_times_out_while_it_waits_for_its_answer() {
+    for version in Version::ALL {
+        let open = Frame::Pdu { session_id: 0, pdu: Pdu::OpenStream(open(), none()) };
+        let list = Frame::Pdu { session_id: 0, pdu: Pdu::List(none()) };
+        for (question, answers) in [
+            (open, vec![opened(), Input::Refused(refusal())]),
+            (list, vec![Input::Listed, Input::Refused(refusal())]),
+        ] {
+            for answer in answers {
+                let label = format!("{version:?}, {question:?}, {answer:?}");
+                let server = session(version, Idle, secs(0));
+                let server = server.step(Input::Frame(question.clone()), secs(20)).0;
+                assert_eq!(server.deadline(), None, "{label}");
+                let (server, action) = server.step(Input::Tick, secs(500));
+                assert_eq!((server.state(), action), (Idle, None), "{label}");
+                let beat = Pdu::Heartbeat { timestamp: 9, echo: false };
+                let beat = Input::Frame(Frame::Pdu { session_id: 0, pdu: beat });
+                let (server, action) = server.step(beat, secs(501));
+                assert!(action.is_some() && server.deadline().is_none(), "{label}: answered");
+                let server = server.step(answer, secs(510)).0;
+                assert_eq!(server.deadline(), Some(secs(540)), "{label}: it has to speak again");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_that_takes_the_catalogue_is_there() {
+    let server = session(V2, Idle, secs(0)).step(Input::Listed, secs(29)).0;
+    let server = server.step(Input::Listed, secs(58)).0;
+    assert_eq!(server.deadline(), Some(secs(88)));
+    let (server, action) = server.step(Input::Tick, secs(88));
+    assert_eq!((server.state(), action), (Closed, Some(Action::Close(Reason::Timeout))));
 }
 
 #[test]
@@ -270,8 +308,10 @@ fn only_a_valid_pdu_puts_the_session_timeout_off() {
             Pdu::OpenStream(open(), none()),
         ] {
             let label = format!("{version:?}, {state:?} on {valid:?}");
+            let owes_answer = state == Idle && matches!(valid, Pdu::OpenStream(..));
             let input = Input::Frame(Frame::Pdu { session_id: own_id(state), pdu: valid });
-            assert_eq!(timeout_after(version, state, input), Some(secs(50)), "{label}");
+            let expected = (!owes_answer).then_some(secs(50));
+            assert_eq!(timeout_after(version, state, input), expected, "{label}");
         }
         for other in [
             Input::Frame(Frame::Skipped { kind: 200 }),

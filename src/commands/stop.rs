@@ -1,0 +1,84 @@
+//! The signals that end a server.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::process::Signal as Number;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::Interrupts;
+use crate::{exit, ui};
+
+/// How long the end in good order may take. The thread of the endpoint may be stuck in a call to a
+/// file system that hangs.
+const PATIENCE: Duration = Duration::from_millis(4500);
+
+/// Listens for the first signal that asks the server to end. A second one, or the end of the
+/// patience, ends the process at once.
+///
+/// It listens on a thread of its own, which no disk can make wait.
+pub(super) fn listen() -> anyhow::Result<oneshot::Receiver<()>> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot listen for signals")?;
+    let guard = runtime.enter();
+    let mut signals = StopSignals::listen().context("cannot listen for signals")?;
+    drop(guard);
+    let (stop, stopped) = oneshot::channel();
+    let attend = async move {
+        signals.next().await;
+        // Where nobody waits for it, it is over already.
+        let _ = stop.send(());
+        let code = tokio::select! {
+            () = signals.next() => exit::INTERRUPTED,
+            () = sleep(PATIENCE) => exit::DONE,
+        };
+        ui::restore_terminal();
+        std::process::exit(code.into())
+    };
+    let listen = move || runtime.block_on(attend);
+    thread::Builder::new().name("signals".into()).spawn(listen).context("cannot start")?;
+    Ok(stopped)
+}
+
+/// What asks a server to end.
+struct StopSignals {
+    interrupts: Interrupts,
+    /// None under nohup(1).
+    hangup: Option<Signal>,
+}
+
+impl StopSignals {
+    fn listen() -> io::Result<Self> {
+        let hangup = match is_ignored(Number::HUP) {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
+        Ok(Self { interrupts: Interrupts::listen()?, hangup })
+    }
+
+    async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.interrupts.next() => {}
+            _ = hangup => {}
+        }
+    }
+}
+
+/// Whether whoever started the process made it ignore a signal. Only Linux tells without `unsafe`.
+fn is_ignored(signal: Number) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    ignored >> (signal.as_raw() - 1) & 1 == 1
+}
