@@ -1,10 +1,11 @@
 //! The subcommands: each wires the parts together and does nothing else.
 
 mod gen_cert;
+mod job;
 mod play;
 mod serve;
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -31,7 +32,7 @@ pub fn run(cli: &Cli) -> u8 {
     };
     result.unwrap_or_else(|error| {
         // Where stderr is gone, the exit code has to say it all.
-        let _ = writeln!(io::stderr(), "quicstream: error: {error:#}");
+        let _ = writeln!(ui::stderr(), "quicstream: error: {error:#}");
         exit::code(&error)
     })
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::Interrupts;
+use super::job::JobSignals;
 use crate::config::{self, Credentials, ServeConfig};
 use crate::exit;
 use crate::media::{self, Library};
@@ -44,6 +45,10 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
 
     runtime.block_on(async {
         let mut interrupts = Interrupts::listen().context("cannot listen for signals")?;
+        if let Some(job) = JobSignals::listen().context("cannot listen for signals")? {
+            let events = ui.events();
+            tokio::spawn(job.heed(move || events.wake()));
+        }
         let serving =
             server::serve(listener, library, config.server, sessions, report, interrupts.next());
         serving.await;
