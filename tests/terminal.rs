@@ -42,6 +42,10 @@ impl Stage {
 
 /// What is in every frame, and in nothing else.
 const FRAME: &str = "\x1b[?7l";
+/// What rows leave free of the width.
+const MARGIN: usize = 4;
+/// Clears from the row of the cursor on.
+const CLEAR: &str = "\r\x1b7\x1b[2K\x1b[B\x1b[J\x1b8";
 
 #[test]
 fn a_stopped_job_leaves_the_terminal_as_it_was() {
@@ -50,15 +54,15 @@ fn a_stopped_job_leaves_the_terminal_as_it_was() {
     let terminal = &mut stage.terminal;
     terminal.line(&play);
     for _ in 0..2 {
-        terminal.wait_for("q quits");
+        terminal.wait_for("q quit");
         terminal.keys("\x1a");
         let last = terminal.wait_for("prompt$ ");
-        let cleared = last.rfind("\r\x1b[J").expect("the rows are cleared");
+        let cleared = last.rfind(CLEAR).expect("the rows are cleared");
         assert!(!last[cleared..].contains("chunk"), "{}", last.escape_debug());
         assert!(terminal.is_sane());
         terminal.line("fg");
     }
-    terminal.wait_for("q quits");
+    terminal.wait_for("q quit");
     terminal.keys("q");
     terminal.wait_for("CLOSE_STREAM");
     terminal.wait_for("prompt$ ");
@@ -76,7 +80,7 @@ fn a_job_in_the_background_draws_nothing() {
     assert!(!terminal.shown.contains(FRAME), "{}", terminal.shown.escape_debug());
 
     terminal.line("fg");
-    terminal.wait_for("q quits");
+    terminal.wait_for("q quit");
     terminal.keys("\x1a");
     terminal.wait_for("prompt$ ");
     terminal.line("bg");
@@ -96,7 +100,7 @@ fn a_play_that_outlives_its_terminal_ends_with_the_media_and_costs_nothing() {
     let play = stage.play("-o out --json --progress bar");
     stage.terminal.run("trap '' HUP; mkfifo ended");
     stage.terminal.line(&format!("({play}; {{ echo exit $?; times; }} >ended)"));
-    stage.terminal.wait_for("q quits");
+    stage.terminal.wait_for("q quit");
     stage.terminal.hang_up();
 
     let ended = fs::read_to_string(stage.dir.path().join("ended")).unwrap();
@@ -130,7 +134,7 @@ fn a_signal_leaves_the_terminal_as_it_was() {
         let play = stage.play("-o out");
         let terminal = &mut stage.terminal;
         terminal.line(&format!("sh -c 'echo $$ >pid; exec {}'", play.replace('\'', "")));
-        terminal.wait_for("q quits");
+        terminal.wait_for("q quit");
         let pid = fs::read_to_string(stage.dir.path().join("pid")).unwrap();
         let kill = ["-s", signal, pid.trim()];
         assert!(Command::new("kill").args(kill).status().unwrap().success());
@@ -152,12 +156,12 @@ fn rows_follow_the_width_of_the_terminal() {
         assert!(Command::new("sh").args(["-c", &resize]).status().unwrap().success());
         // Each frame is cleared from its first row on, whatever became of its width.
         while {
-            let (frame, end) = (terminal.wait_for("\r\x1b[J"), "\x1b[?7h\r\x1b[1A");
+            let (frame, end) = (terminal.wait_for(CLEAR), "\x1b[?7h\r\x1b[1A");
             let (_, rows) = frame.split_once(FRAME).unwrap();
             let rows = rows.strip_suffix(end).expect("the cursor goes to the first row");
             let (bar, figures) = rows.split_once("\r\n").expect("there are two rows");
             assert!(measure_text_width(bar) <= measure_text_width(figures), "{frame}");
-            measure_text_width(figures) != columns
+            measure_text_width(figures) + MARGIN != columns
         } {}
     }
     terminal.keys("q");

@@ -9,6 +9,10 @@ use super::bar::Renderer;
 use super::output::{nobody_reads, stderr};
 use super::{terminal, timestamp};
 
+/// Columns that rows leave free, so that a terminal that is made narrower step by step need not
+/// wrap them before they are drawn anew. What wraps moves the screen, and at its top is left behind.
+const MARGIN: usize = 4;
+
 /// How much is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -105,12 +109,12 @@ impl Screen {
         self.mode
     }
 
-    /// Columns of the terminal behind stderr; 79 where there is none.
+    /// Columns that a row may take. Where stderr is no terminal, it is taken for one of 79.
     pub(super) fn width(&self) -> usize {
-        Term::stderr().size().1.into()
+        usize::from(Term::stderr().size().1).saturating_sub(MARGIN).max(1)
     }
 
-    /// Rows of the terminal behind stderr; 24 where there is none.
+    /// Rows of the terminal; 24 where stderr is none.
     pub(super) fn height(&self) -> usize {
         Term::stderr().size().0.into()
     }

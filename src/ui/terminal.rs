@@ -16,8 +16,9 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp
 
 use super::output::stderr;
 
-/// Clears from the cursor's row to the end of the screen.
-const CLEAR_BELOW: &str = "\r\x1b[J";
+/// Clears from the cursor's row to the end of the screen: the row, then what is below it. All at
+/// once would be a whole screen where the row is the first, and that tmux keeps as history.
+const CLEAR_BELOW: &str = "\r\x1b7\x1b[2K\x1b[B\x1b[J\x1b8";
 /// Keeps a row that is wider than the terminal from taking two.
 const WRAP_OFF: &str = "\x1b[?7l";
 const WRAP_ON: &str = "\x1b[?7h";
