@@ -1,12 +1,12 @@
 //! `quicstream gen-cert`.
 
-use std::io::{self, Write};
+use std::io::Write as _;
 
 use anyhow::Context;
 
 use crate::config::CertConfig;
-use crate::exit;
 use crate::transport::Certificate;
+use crate::{exit, ui};
 
 /// Makes a certificate and says what to type on the other machine.
 ///
@@ -18,7 +18,7 @@ pub(super) fn run(config: CertConfig) -> anyhow::Result<u8> {
     certificate.write(&cert, &key, force).map_err(super::in_state_directory)?;
     let fingerprint = certificate.fingerprint();
     writeln!(
-        io::stdout(),
+        ui::stdout(),
         "certificate: {} (for {}, {days} days)\n\
          private key: {}\n\
          sha256 Fingerprint={fingerprint}\n\

@@ -1,13 +1,14 @@
 //! The subcommands: each wires the parts together and does nothing else.
 
 mod gen_cert;
+mod job;
 mod play;
 mod resources;
 mod serve;
 mod shell;
 mod stop;
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 
 use resources::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,7 +28,7 @@ pub fn run(cli: &Cli) -> u8 {
         let text = format!("{error:#}");
         let lines: Vec<_> = text.lines().map(ui::escape).collect();
         // Where stderr is gone, the exit code has to say it all.
-        let _ = writeln!(io::stderr(), "quicstream: error: {}", lines.join("\n"));
+        let _ = writeln!(ui::stderr(), "quicstream: error: {}", lines.join("\n"));
         exit::code(&error)
     })
 }

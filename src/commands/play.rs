@@ -1,14 +1,16 @@
 //! `quicstream play`.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::Context;
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::job::{self, JobSignals};
 use super::serve::{self, Bound};
 use super::shell::quote;
 use super::{Interrupts, failure};
@@ -44,6 +46,12 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     let embedded = embedded.clone().map(Embedded::start).transpose()?;
     let server = server(&config, embedded.as_ref());
 
+    let runtime = super::runtime()?;
+    // Before the terminal is changed, so that no signal ends the program without changing it back.
+    let guard = runtime.enter();
+    let signals = Signals::listen().context("cannot listen for signals")?;
+    drop(guard);
+
     let (publish, snapshot) = watch::channel(Snapshot::default());
     let mut ui =
         ui::Play::start(*report, *output == Target::Stdout, snapshot).context("cannot start")?;
@@ -56,10 +64,13 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     let (steer, mut commands) = mpsc::unbounded_channel();
     let keys = ui.take_keys();
     let events = ui.events();
-    let runtime = super::runtime()?;
     let result = runtime.block_on(async {
-        let interrupts = Interrupts::listen().context("cannot listen for signals")?;
-        tokio::spawn(heed_signals(interrupts, steer.clone(), interrupted.clone()));
+        let Signals { interrupts, hangup, job } = signals;
+        tokio::spawn(heed_signals(interrupts, hangup, steer.clone(), interrupted.clone()));
+        if let Some(job) = job {
+            let events = events.clone();
+            tokio::spawn(job.heed(move || events.wake()));
+        }
         if let Some(keys) = keys {
             tokio::spawn(heed_keys(keys, steer));
         }
@@ -85,7 +96,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     // A writer that is stuck on a stopped player must not keep us.
     runtime.shutdown_background();
 
-    ui.finish(result.as_ref().err().map(failure));
+    let told = ui.finish(result.as_ref().err().map(failure));
     match result {
         Ok(Outcome::Stopped(unfinished)) => {
             if let Some(unfinished) = unfinished.filter(|_| report.verbosity != Verbosity::Quiet) {
@@ -94,10 +105,12 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
             let interrupted = interrupted.load(Ordering::Relaxed);
             Ok(if interrupted { exit::INTERRUPTED } else { exit::DONE })
         }
+        // The media is whole, but whoever wants the JSON does not know.
+        Ok(Outcome::Complete(_) | Outcome::PipeClosed) if !told => Ok(exit::FAILURE),
         Ok(Outcome::Complete(_) | Outcome::PipeClosed) => Ok(exit::DONE),
         Err(error) => {
             if let Some(client::Error::TitleNeeded(titles)) = error.downcast_ref() {
-                let _ = ui::list::titles(titles, false, &mut io::stderr());
+                let _ = ui::list::titles(titles, false, &mut ui::stderr());
             }
             Ok(exit::code(&error))
         }
@@ -110,11 +123,13 @@ fn list(config: PlayConfig) -> anyhow::Result<u8> {
     let server = server(&config, embedded.as_ref());
     if server.trust == Trust::Insecure && config.report.verbosity != Verbosity::Quiet {
         // Where stderr is gone, nobody asks.
-        let _ = writeln!(io::stderr(), "quicstream: warning: {INSECURE}");
+        let _ = writeln!(ui::stderr(), "quicstream: warning: {INSECURE}");
     }
     let runtime = super::runtime()?;
     let titles = runtime.block_on(client::titles(&server, &config.client))?;
-    match ui::list::titles(&titles, config.report.json, &mut io::stdout().lock()) {
+    let mut out = BufWriter::new(ui::stdout());
+    let printed = ui::list::titles(&titles, config.report.json, &mut out);
+    match printed.and_then(|()| out.flush()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed.context("cannot write to stdout")?,
@@ -161,16 +176,37 @@ fn say_how_to_continue(unfinished: &Unfinished) {
         false => format!("{part} keeps what came"),
     };
     // Where stderr is gone, nobody asks.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(ui::stderr(), "{line}");
+}
+
+/// The signals that `play` takes over from the system.
+struct Signals {
+    interrupts: Interrupts,
+    hangup: Option<Signal>,
+    job: Option<JobSignals>,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupts: Interrupts::listen()?,
+            hangup: job::hangup()?,
+            job: JobSignals::listen()?,
+        })
+    }
 }
 
 /// Turns the first signal into a stop in good order, and the second into a stop.
 async fn heed_signals(
     mut interrupts: Interrupts,
+    mut hangup: Option<Signal>,
     steer: mpsc::UnboundedSender<Command>,
     interrupted: Arc<AtomicBool>,
 ) {
-    interrupts.next().await;
+    tokio::select! {
+        () = interrupts.next() => {}
+        () = job::next(&mut hangup) => {}
+    }
     interrupted.store(true, Ordering::Relaxed);
     // If nobody listens, it is over already.
     let _ = steer.send(Command::Stop);

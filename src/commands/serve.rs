@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::job::JobSignals;
 use super::shell::quote;
 use super::stop;
 use crate::config::{self, Credentials, ServeConfig};
@@ -51,7 +52,14 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     warn_of_small_buffers(config.transport.socket_buffer);
     warn_of_dates(&identity, &config.credentials);
 
-    runtime.block_on(server::serve(listener, library, config.server, sessions, report, shutdown));
+    runtime.block_on(async {
+        if let Some(job) = JobSignals::listen().context("cannot listen for signals")? {
+            let events = ui.events();
+            tokio::spawn(job.heed(move || events.wake()));
+        }
+        server::serve(listener, library, config.server, sessions, report, shutdown).await;
+        anyhow::Ok(())
+    })?;
     // What waits for a disk must not keep us.
     runtime.shutdown_background();
     ui.finish(None);

@@ -5,13 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use rustix::process::Signal as Number;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::Interrupts;
+use super::{Interrupts, job};
 use crate::{exit, ui};
 
 /// How long the end in good order may take. The thread of the endpoint may be stuck in a call to a
@@ -54,31 +53,13 @@ struct StopSignals {
 
 impl StopSignals {
     fn listen() -> io::Result<Self> {
-        let hangup = match is_ignored(Number::HUP) {
-            true => None,
-            false => Some(signal(SignalKind::hangup())?),
-        };
-        Ok(Self { interrupts: Interrupts::listen()?, hangup })
+        Ok(Self { interrupts: Interrupts::listen()?, hangup: job::hangup()? })
     }
 
     async fn next(&mut self) {
-        let hangup = async {
-            match &mut self.hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.interrupts.next() => {}
-            _ = hangup => {}
+            () = job::next(&mut self.hangup) => {}
         }
     }
-}
-
-/// Whether whoever started the process made it ignore a signal. Only Linux tells without `unsafe`.
-fn is_ignored(signal: Number) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    ignored >> (signal.as_raw() - 1) & 1 == 1
 }

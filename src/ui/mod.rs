@@ -8,32 +8,37 @@
 //! ```text
 //!  EventSink ─┐                              ┌─> json ──> stdout
 //!             ├─> queue ─> stage ─> a view ──┤
-//!  LogWriter ─┘                              └─> screen ─> canvas ─> stderr
+//!  LogWriter ─┘                              └─> screen ─> stderr
 //! ```
 
-mod canvas;
+mod bar;
 mod json;
 mod keys;
 pub mod list;
 mod outbox;
+mod output;
 mod play;
 mod rate;
 mod screen;
 mod serve;
 mod stage;
+mod terminal;
 mod text;
+mod timestamp;
 
 use std::io::IsTerminal as _;
 
 use crate::config::{Color, Progress, Report, Verbosity};
-use outbox::eprintln_quietly;
+use output::eprintln_quietly;
 use screen::Mode;
 use stage::Json;
 
-pub use keys::{Key, restore_terminal};
+pub use keys::Key;
 pub use outbox::{EventSink, LogWriter, Shown};
+pub use output::{Output, stderr, stdout};
 pub use play::Play;
 pub use serve::{Serve, Told};
+pub use terminal::{restore_terminal, resume_terminal, suspend_terminal};
 pub use text::escape;
 
 /// How a command failed.

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::output::eprintln_quietly;
+
 /// How many messages may wait to be shown.
 const QUEUE: usize = 1024;
 /// How many of them may be of the kind that comes in floods, so that news always finds room.
@@ -26,7 +28,7 @@ pub(super) enum Message<E> {
     Event(Instant, E),
     /// A line of the log.
     Log(String),
-    /// Look around: it is over.
+    /// Look around: something has changed.
     Wake,
 }
 
@@ -42,7 +44,27 @@ pub struct EventSink<E> {
 #[derive(Debug, Default)]
 struct Gauge {
     waiting: AtomicUsize,
-    lost: AtomicU64,
+    lost_events: AtomicU64,
+    lost_lines: AtomicU64,
+}
+
+impl Gauge {
+    fn lose<E>(&self, message: &Message<E>) {
+        let lost = match message {
+            Message::Event(..) => &self.lost_events,
+            Message::Log(_) => &self.lost_lines,
+            Message::Wake => return,
+        };
+        lost.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How many messages did not fit the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) events: u64,
+    /// Lines of the log.
+    pub(super) lines: u64,
 }
 
 impl<E> Clone for EventSink<E> {
@@ -58,19 +80,18 @@ impl<E: Shown> EventSink<E> {
         self.put(Message::Event(Instant::now(), event), limit);
     }
 
-    pub(super) fn wake(&self) {
+    /// Shows how things are now, such as after the terminal changed its size.
+    pub fn wake(&self) {
         self.put(Message::Wake, QUEUE);
     }
 
     fn put(&self, message: Message<E>, limit: usize) {
         if self.gauge.waiting.fetch_add(1, Ordering::Relaxed) >= limit {
-            self.gauge.lost.fetch_add(1, Ordering::Relaxed);
+            self.gauge.lose(&message);
         } else {
             match self.queue.try_send(message) {
                 Ok(()) => return,
-                Err(TrySendError::Full(_)) => {
-                    self.gauge.lost.fetch_add(1, Ordering::Relaxed);
-                }
+                Err(TrySendError::Full(message)) => self.gauge.lose(&message),
                 // Nobody draws any more, so nothing is in the way of a late warning.
                 Err(TrySendError::Disconnected(Message::Log(line))) => eprintln_quietly(&line),
                 Err(TrySendError::Disconnected(_)) => {}
@@ -78,11 +99,6 @@ impl<E: Shown> EventSink<E> {
         }
         self.gauge.waiting.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Writes a line to stderr; one that is gone is no reason to fail.
-pub(super) fn eprintln_quietly(line: &str) {
-    let _ = io::Write::write_all(&mut io::stderr(), format!("{line}\n").as_bytes());
 }
 
 /// Takes the lines of a `tracing` subscriber to where they are shown, above the bars.
@@ -144,8 +160,11 @@ impl<E> Inbox<E> {
     }
 
     /// How many messages were lost since the last time that somebody asked.
-    pub(super) fn lost(&self) -> u64 {
-        self.gauge.lost.swap(0, Ordering::Relaxed)
+    pub(super) fn lost(&self) -> Lost {
+        Lost {
+            events: self.gauge.lost_events.swap(0, Ordering::Relaxed),
+            lines: self.gauge.lost_lines.swap(0, Ordering::Relaxed),
+        }
     }
 }
 
@@ -167,17 +186,20 @@ mod tests {
     #[test]
     fn a_flood_leaves_room_for_news_and_nobody_waits() {
         let (sink, inbox) = channel();
+        let lost = |events, lines| Lost { events: events as u64, lines };
         (0..2 * QUEUE).for_each(|_| sink.send(Told { frequent: true }));
-        assert_eq!(inbox.lost(), (2 * QUEUE - FLOOD) as u64);
+        assert_eq!(inbox.lost(), lost(2 * QUEUE - FLOOD, 0));
         sink.send(Told { frequent: false });
-        assert_eq!(inbox.lost(), 0);
+        assert_eq!(inbox.lost(), lost(0, 0));
         (0..QUEUE).for_each(|_| sink.send(Told { frequent: false }));
-        assert_eq!(inbox.lost(), FLOOD as u64 + 1);
+        io::Write::write_all(&mut LogWriter::new(sink.clone()), b"WARN\n").unwrap();
+        sink.wake();
+        assert_eq!(inbox.lost(), lost(FLOOD + 1, 1));
 
         assert_eq!(inbox.wait_until(None).len(), QUEUE);
         sink.send(Told { frequent: true });
         assert_eq!(inbox.wait_until(None).len(), 1);
-        assert_eq!(inbox.lost(), 0);
+        assert_eq!(inbox.lost(), lost(0, 0));
     }
 
     #[test]

@@ -1,10 +1,17 @@
 //! What is on stderr: lines that stay, and below them, on a terminal, rows that move.
 
-use console::{Style, truncate_str};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, IsTerminal as _};
 
-use super::canvas::Canvas;
-use super::outbox::eprintln_quietly;
+use console::{Style, Term, truncate_str};
+use time::OffsetDateTime;
+
+use super::bar::Renderer;
+use super::output::{nobody_reads, stderr};
+use super::{terminal, timestamp};
+
+/// Columns that rows leave free, so that a terminal that is made narrower step by step need not
+/// wrap them before they are drawn anew. What wraps moves the screen, and at its top is left behind.
+const MARGIN: usize = 4;
 
 /// How much is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,42 +77,31 @@ impl Row {
     pub(super) fn text(text: &str, width: usize) -> Self {
         Self { left: truncate_str(text, width, "…").into_owned(), ..Self::default() }
     }
-
-    fn style(&self) -> ProgressStyle {
-        let template = match self.bar {
-            Some(bar) => format!("{{prefix}}{{wide_bar:.{}/dim}}{{msg}}", bar.color),
-            None => "{prefix}".to_owned(),
-        };
-        ProgressStyle::with_template(&template)
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("━╸─")
-    }
 }
 
 /// stderr.
 pub(super) struct Screen {
     mode: Mode,
+    /// Lines carry the time, because nobody sees them come: they go to a file or a pipe.
+    stamped: bool,
     /// Lines to print at the next [`Screen::flush`], all at once.
     lines: Vec<String>,
-    multi: MultiProgress,
-    bars: Vec<ProgressBar>,
-    rows: Vec<Row>,
-    /// Whether the cursor stands behind a full row, where a newline is still to come.
-    behind_row: bool,
+    renderer: Renderer,
+    /// The rows that should be seen, and the width that they are made for.
+    rows: (Vec<Row>, usize),
+    /// Those that were drawn last.
+    drawn: (Vec<Row>, usize),
 }
 
 impl Screen {
     pub(super) fn new(mode: Mode) -> Self {
-        // indicatif would draw at every change of every bar. It is kept from it, as far as it
-        // can be, and told when a frame is complete.
-        let target = ProgressDrawTarget::term_like_with_hz(Box::<Canvas>::default(), 1);
         Self {
             mode,
+            stamped: mode != Mode::Bars && !io::stderr().is_terminal(),
             lines: Vec::new(),
-            multi: MultiProgress::with_draw_target(target),
-            bars: Vec::new(),
-            rows: Vec::new(),
-            behind_row: false,
+            renderer: Renderer::new(),
+            rows: (Vec::new(), 0),
+            drawn: (Vec::new(), 0),
         }
     }
 
@@ -113,27 +109,35 @@ impl Screen {
         self.mode
     }
 
-    /// Columns of the terminal.
+    /// Columns that a row may take. Where stderr is no terminal, it is taken for one of 79.
     pub(super) fn width(&self) -> usize {
-        Canvas::size().1
+        usize::from(Term::stderr().size().1).saturating_sub(MARGIN).max(1)
     }
 
-    /// Rows of the terminal.
+    /// Rows of the terminal; 24 where stderr is none.
     pub(super) fn height(&self) -> usize {
-        Canvas::size().0
+        Term::stderr().size().0.into()
     }
 
     /// Something that happened, unless only warnings and errors are wanted.
     pub(super) fn note(&mut self, note: &Note) {
         match self.mode {
-            Mode::Bars => self.lines.push(note.styled()),
-            Mode::Plain => self.lines.push(note.plain()),
+            Mode::Bars => self.print(note.styled()),
+            Mode::Plain => self.print(note.plain()),
             Mode::Silent => {}
         }
     }
 
-    /// A line, whatever the mode.
+    /// A line for people, whatever the mode.
     pub(super) fn print(&mut self, line: String) {
+        self.lines.push(match self.stamped {
+            true => format!("{} {line}", timestamp::to_the_second(OffsetDateTime::now_utc())),
+            false => line,
+        });
+    }
+
+    /// A line for programs.
+    pub(super) fn print_json(&mut self, line: String) {
         self.lines.push(line);
     }
 
@@ -142,54 +146,49 @@ impl Screen {
         !self.lines.is_empty()
     }
 
-    /// Prints the lines that wait.
-    pub(super) fn flush(&mut self) {
-        if self.lines.is_empty() {
-            return;
-        }
-        let lines = std::mem::take(&mut self.lines).join("\n");
-        if self.mode == Mode::Bars {
-            let _ = self.multi.println(lines);
-            self.behind_row = true;
-        } else {
-            eprintln_quietly(&lines);
-        }
+    /// Replaces the rows that move, at the next [`Screen::flush`].
+    pub(super) fn draw(&mut self, rows: Vec<Row>, width: usize) {
+        self.rows = (rows, width);
     }
 
-    /// Replaces the rows that move. Nothing is written where nothing has changed.
-    pub(super) fn draw(&mut self, rows: Vec<Row>) {
-        if rows == self.rows {
-            return;
+    /// Prints the lines that wait, and draws the rows where they have changed.
+    ///
+    /// # Errors
+    ///
+    /// Where stderr cannot be written.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let lines = std::mem::take(&mut self.lines);
+        let written = match self.mode {
+            Mode::Bars => self.draw_below(lines),
+            Mode::Plain | Mode::Silent if lines.is_empty() => Ok(()),
+            Mode::Plain | Mode::Silent => stderr().line(&lines.join("\n")),
+        };
+        if written.as_ref().is_err_and(|error| nobody_reads(error)) {
+            self.mode = Mode::Silent;
         }
-        while self.bars.len() < rows.len() {
-            self.bars.push(self.multi.add(ProgressBar::new(0)));
-        }
-        for surplus in self.bars.drain(rows.len()..) {
-            self.multi.remove(&surplus);
-        }
-        for (bar, row) in self.bars.iter().zip(&rows) {
-            bar.set_style(row.style());
-            bar.set_prefix(row.left.clone());
-            bar.set_message(row.right.clone());
-            if let Some(progress) = row.bar {
-                bar.set_length(progress.total);
-                bar.set_position(progress.done);
-            }
-        }
-        match self.bars.last() {
-            Some(bar) => bar.force_draw(),
-            None => _ = self.multi.clear(),
-        }
-        self.behind_row = !rows.is_empty();
-        self.rows = rows;
+        written
     }
 
-    /// Leaves everything as it is, with the cursor on a line of its own.
-    pub(super) fn close(mut self) {
-        self.flush();
-        self.bars.iter().for_each(ProgressBar::abandon);
-        if self.behind_row {
-            eprintln_quietly("");
+    fn draw_below(&mut self, lines: Vec<String>) -> io::Result<()> {
+        let mut terminal = terminal::rows();
+        if !terminal.may_draw() {
+            return if lines.is_empty() { Ok(()) } else { stderr().line(&lines.join("\n")) };
         }
+        self.rows.0.truncate(self.height());
+        let (rows, width) = &self.rows;
+        if lines.is_empty()
+            && terminal.drawn() == rows.len()
+            && (rows.is_empty() || self.drawn == self.rows)
+        {
+            return Ok(());
+        }
+        let rows: Vec<_> = rows.iter().map(|row| self.renderer.line(row, *width)).collect();
+        self.drawn.clone_from(&self.rows);
+        terminal.draw(&lines, &rows)
+    }
+
+    /// Leaves everything that was flushed as it is, with the cursor on a line of its own.
+    pub(super) fn close(self) {
+        terminal::rows().leave();
     }
 }

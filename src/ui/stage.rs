@@ -1,12 +1,13 @@
 //! The thread that draws.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::json::{self, Object};
-use super::outbox::{self, EventSink, Inbox, Message, Shown};
+use super::outbox::{self, EventSink, Inbox, Lost, Message, Shown};
+use super::output::{nobody_reads, stdout};
 use super::screen::Screen;
 use super::text::count;
 use super::{Failure, Style};
@@ -38,8 +39,8 @@ pub(super) trait View: Send + 'static {
 pub(super) struct Stage<E: Shown> {
     sink: EventSink<E>,
     ending: Arc<OnceLock<Option<Failure>>>,
-    /// Hangs up when the thread has ended.
-    ended: Receiver<()>,
+    /// Says, when the thread has ended, whether programs were told everything.
+    ended: Receiver<bool>,
 }
 
 impl<E: Shown> Stage<E> {
@@ -47,12 +48,10 @@ impl<E: Shown> Stage<E> {
     pub(super) fn start(style: Style, view: impl View<Event = E>) -> io::Result<Self> {
         let (sink, inbox) = outbox::channel();
         let ending = Arc::new(OnceLock::new());
-        let (alive, ended) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
         let show = Show::new(style, view, inbox, ending.clone());
-        std::thread::Builder::new().name("ui".into()).spawn(move || {
-            show.run();
-            drop(alive);
-        })?;
+        let run = move || _ = end.send(show.run());
+        std::thread::Builder::new().name("ui".into()).spawn(run)?;
         Ok(Self { sink, ending, ended })
     }
 
@@ -60,18 +59,25 @@ impl<E: Shown> Stage<E> {
         self.sink.clone()
     }
 
-    /// Shows everything that was sent, then how it ended.
-    pub(super) fn finish(self, failure: Option<Failure>) {
-        // It is set only here and in Drop, which comes later.
-        let _ = self.ending.set(failure);
+    /// Shows everything that was sent, then how it ended. Returns whether programs were told
+    /// everything; if not, people were told why.
+    pub(super) fn finish(self, failure: Option<Failure>) -> bool {
+        self.end(failure)
+    }
+
+    fn end(&self, failure: Option<Failure>) -> bool {
+        self.ending.get_or_init(|| failure);
+        self.sink.wake();
+        // A reader that does not read is not told everything, but that is how it wants it.
+        self.ended.recv_timeout(GRACE).unwrap_or(true)
     }
 }
 
 impl<E: Shown> Drop for Stage<E> {
     fn drop(&mut self) {
-        self.ending.get_or_init(|| None);
-        self.sink.wake();
-        let _ = self.ended.recv_timeout(GRACE);
+        if self.ending.get().is_none() {
+            self.end(None);
+        }
     }
 }
 
@@ -80,8 +86,10 @@ struct Show<V: View> {
     view: V,
     start: Instant,
     screen: Screen,
-    /// Where JSON goes, if it is wanted and as long as somebody reads it.
+    /// Where JSON goes, if it is wanted and as long as it can be written.
     json: Option<Json>,
+    /// JSON could not be written, though nobody has stopped reading it.
+    json_failed: bool,
     inbox: Inbox<V::Event>,
     ending: Arc<OnceLock<Option<Failure>>>,
 }
@@ -103,26 +111,36 @@ impl<V: View> Show<V> {
         ending: Arc<OnceLock<Option<Failure>>>,
     ) -> Self {
         let screen = Screen::new(style.mode);
-        Self { view, start: Instant::now(), screen, json: style.json, inbox, ending }
+        Self {
+            view,
+            start: Instant::now(),
+            screen,
+            json: style.json,
+            json_failed: false,
+            inbox,
+            ending,
+        }
     }
 
-    fn run(mut self) {
+    /// Runs to the end, and returns whether programs were told everything.
+    fn run(mut self) -> bool {
         let mut due = Some(self.start);
         loop {
             // Asked before the queue is emptied: what was sent before the end is shown.
             let ending = self.ending.get().cloned();
             let messages =
                 self.inbox.wait_until(if ending.is_some() { Some(self.start) } else { due });
+            let woken = messages.iter().any(|message| matches!(message, Message::Wake));
             messages.into_iter().for_each(|message| self.take(message));
             self.own_up();
             if let Some(failure) = ending {
                 return self.end(failure);
             }
             let now = Instant::now();
-            if self.screen.has_news() || due.is_none_or(|due| due <= now) {
+            if woken || self.screen.has_news() || due.is_none_or(|due| due <= now) {
                 due = self.view.frame(now, &mut self.screen);
             }
-            self.screen.flush();
+            self.flush();
         }
     }
 
@@ -140,42 +158,62 @@ impl<V: View> Show<V> {
     }
 
     fn tell_programs(&mut self, at: Instant, object: Object<'_>) {
-        let Ok(line) = json::line(at.saturating_duration_since(self.start), object) else { return };
-        match self.json {
-            Some(Json::Stdout) => {
-                let mut stdout = io::stdout().lock();
-                let written = stdout.write_all(format!("{line}\n").as_bytes());
-                if written.and_then(|()| stdout.flush()).is_err() {
-                    self.json = None;
+        let Some(json) = self.json else { return };
+        let Ok(line) = json::line(self.start, at, object) else { return };
+        match json {
+            Json::Stdout => {
+                if let Err(error) = stdout().line(&line) {
+                    self.stop_json(&error);
                 }
             }
-            Some(Json::Stderr) => self.screen.print(line),
-            None => {}
+            Json::Stderr => self.screen.print_json(line),
+        }
+    }
+
+    /// Writes no more JSON. Whoever closed the pipe knows; a full disk is told to people, because
+    /// the program that wants the JSON cannot be.
+    fn stop_json(&mut self, error: &io::Error) {
+        self.json = None;
+        if !nobody_reads(error) {
+            self.json_failed = true;
+            self.screen.print(format!("quicstream: error: cannot write JSON any more: {error}"));
+        }
+    }
+
+    fn flush(&mut self) {
+        if let Err(error) = self.screen.flush()
+            && self.json == Some(Json::Stderr)
+        {
+            self.stop_json(&error);
         }
     }
 
     /// Says how much could not be shown, because a terminal or a reader did not keep up.
     fn own_up(&mut self) {
-        let lost = self.inbox.lost();
-        if lost > 0 {
-            let lines = count(lost, "message");
-            self.screen.print(format!("quicstream: {lines} lost: the output is read too slowly"));
+        let Lost { events, lines } = self.inbox.lost();
+        if events > 0 {
+            self.tell_programs(Instant::now(), Object::Lost { events });
+        }
+        if events + lines > 0 {
+            let lost = count(events + lines, "message");
+            self.screen.print(format!("quicstream: {lost} lost: the output is read too slowly"));
         }
     }
 
-    fn end(mut self, failure: Option<Failure>) {
-        self.screen.flush();
+    fn end(mut self, failure: Option<Failure>) -> bool {
+        self.flush();
         let now = Instant::now();
         self.view.end(now, failure.is_some(), &mut self.screen);
         if let Some(Failure { message, exit }) = &failure {
             self.tell_programs(now, Object::Error { message, exit: *exit });
         }
-        let json = self.json;
+        self.flush();
         self.screen.close();
         // Among JSON, the line above has said it.
-        if let Some(failure) = failure.filter(|_| json != Some(Json::Stderr)) {
+        if let Some(failure) = failure.filter(|_| self.json != Some(Json::Stderr)) {
             failure.print();
         }
+        !self.json_failed
     }
 }
 
@@ -226,7 +264,7 @@ mod tests {
             let stage = Stage::start(style, recorder.clone()).unwrap();
             let sink = stage.sink();
             (0..20).for_each(|event| sink.send(event));
-            stage.finish(None);
+            assert!(stage.finish(None));
             assert_eq!(*recorder.taken.lock().unwrap(), (0..20).collect::<Vec<_>>());
             assert_eq!(recorder.failed.get(), Some(&false));
             sink.send(20);

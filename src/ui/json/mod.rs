@@ -4,24 +4,31 @@
 mod tests;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::serve::Told;
 use super::text::{hex, mean_rate};
+use super::timestamp;
 use crate::client::{Kept, Place};
 use crate::{client, server};
 
-/// The line for something that happened at a time since the start.
-pub(super) fn line(since_start: Duration, event: Object<'_>) -> serde_json::Result<String> {
+/// The line for something that happened a moment ago.
+pub(super) fn line(start: Instant, at: Instant, event: Object<'_>) -> serde_json::Result<String> {
+    let time = timestamp::to_the_millisecond(timestamp::of(at));
+    stamped(at.saturating_duration_since(start), time, event)
+}
+
+fn stamped(since_start: Duration, time: String, event: Object<'_>) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct Stamped<'a> {
         t: f64,
+        time: String,
         #[serde(flatten)]
         event: Object<'a>,
     }
-    serde_json::to_string(&Stamped { t: seconds(since_start), event })
+    serde_json::to_string(&Stamped { t: seconds(since_start), time, event })
 }
 
 /// What a line is about. The names and their order are a contract with scripts.
@@ -122,6 +129,9 @@ pub(super) enum Object<'a> {
         bytes: u64,
         chunks: u64,
         seconds: f64,
+    },
+    Lost {
+        events: u64,
     },
     Error {
         message: &'a str,

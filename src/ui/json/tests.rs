@@ -4,7 +4,16 @@ use crate::protocol::{OpenAck, OpenStream, Version};
 use crate::session::client::Cause;
 use crate::transport::Fingerprint;
 
-const AT: Duration = Duration::from_micros(1_234_567);
+/// The line for something that happened 1.234 s after the start.
+fn line(object: Object<'_>) -> String {
+    let time = "2026-11-25T04:44:30.123Z".to_owned();
+    stamped(Duration::from_micros(1_234_567), time, object).unwrap()
+}
+
+/// The same line, from what is special to the event.
+fn expected(event: &str) -> String {
+    format!(r#"{{"t":1.234,"time":"2026-11-25T04:44:30.123Z","event":{event}}}"#)
+}
 
 fn peer() -> SocketAddr {
     "[::1]:9000".parse().unwrap()
@@ -93,7 +102,7 @@ fn what_programs_are_told_of_a_client() {
         ),
     ] {
         let object = Object::of_client(&event).unwrap();
-        assert_eq!(line(AT, object).unwrap(), format!(r#"{{"t":1.234,"event":{json}}}"#));
+        assert_eq!(line(object), expected(&json));
     }
     assert!(Object::of_client(&Event::Requested(OpenStream::default())).is_none());
 }
@@ -152,15 +161,13 @@ fn what_programs_are_told_of_a_server() {
         ),
     ] {
         let object = Object::of_server(&told);
-        assert_eq!(line(AT, object).unwrap(), format!(r#"{{"t":1.234,"event":{json}}}"#));
+        assert_eq!(line(object), expected(&json));
     }
 }
 
 #[test]
-fn what_programs_are_told_of_a_failure() {
+fn what_programs_are_told_of_failures() {
     let error = Object::Error { message: "no route\nto host", exit: 4 };
-    assert_eq!(
-        line(Duration::ZERO, error).unwrap(),
-        r#"{"t":0.0,"event":"error","message":"no route\nto host","exit":4}"#
-    );
+    assert_eq!(line(error), expected(r#""error","message":"no route\nto host","exit":4"#));
+    assert_eq!(line(Object::Lost { events: 12 }), expected(r#""lost","events":12"#));
 }

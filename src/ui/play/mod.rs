@@ -29,8 +29,17 @@ use rows::rows;
 const FRAME: Duration = Duration::from_millis(100);
 /// How often while nothing moves but the clock.
 const SLOW_FRAME: Duration = Duration::from_millis(500);
-/// How often there is a line where there are no bars.
-const LINE: Duration = Duration::from_secs(1);
+/// After how long there is a line where there are no bars: at first often, then at each
+/// [`LINE`].
+const FIRST_LINES: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+];
+/// How often there is a line after that.
+const LINE: Duration = Duration::from_secs(30);
 /// Over how long the current rate is taken.
 const RATE_WINDOW: Duration = Duration::from_secs(2);
 
@@ -80,10 +89,11 @@ impl Play {
         self.keys.as_mut().and_then(|(_, keys)| keys.take())
     }
 
-    /// Shows how it ended, and gives the terminal back.
-    pub fn finish(self, failure: Option<Failure>) {
+    /// Shows how it ended, and gives the terminal back. Returns whether programs were told
+    /// everything; if not, people were told why.
+    pub fn finish(self, failure: Option<Failure>) -> bool {
         drop(self.keys);
-        self.stage.finish(failure);
+        self.stage.finish(failure)
     }
 }
 
@@ -104,7 +114,8 @@ struct Session {
     attempt: u32,
     /// When it was over, and the mean rate if it ended as it should.
     ended: Option<(Instant, Option<f64>)>,
-    next_line: Instant,
+    /// After how long the next line is due.
+    next_line: Duration,
 }
 
 impl Session {
@@ -119,7 +130,7 @@ impl Session {
             version: None,
             attempt: 0,
             ended: None,
-            next_line: now,
+            next_line: line_after(Duration::ZERO),
         }
     }
 
@@ -141,6 +152,12 @@ impl Session {
             keys: self.keys && self.ended.is_none(),
         }
     }
+}
+
+/// When the next line is due, some time after the start.
+fn line_after(elapsed: Duration) -> Duration {
+    let first = FIRST_LINES.into_iter().find(|line| *line > elapsed);
+    first.unwrap_or_else(|| LINE * (elapsed.as_secs() / LINE.as_secs() + 1) as u32)
 }
 
 impl View for Session {
@@ -173,18 +190,19 @@ impl View for Session {
         match screen.mode() {
             Mode::Silent => None,
             Mode::Bars => {
-                screen.draw(rows(&moment, screen.width()));
+                let width = screen.width();
+                screen.draw(rows(&moment, width), width);
                 let moving = matches!(phase, Phase::Connecting | Phase::Streaming);
                 Some(now + if moving { FRAME } else { SLOW_FRAME })
             }
             Mode::Plain => {
-                if self.next_line <= now {
+                if self.next_line <= moment.elapsed {
                     if phase == Phase::Streaming && moment.snapshot.seq > 0 {
                         screen.print(line(&moment));
                     }
-                    self.next_line = now + LINE;
+                    self.next_line = line_after(moment.elapsed);
                 }
-                Some(self.next_line)
+                Some(self.began + self.next_line)
             }
         }
     }
@@ -194,9 +212,24 @@ impl View for Session {
         let moment = self.moment(now, failed);
         // An empty strip would say no more than the error does.
         let worth_leaving = screen.mode() == Mode::Bars && moment.snapshot.bytes > 0;
-        screen.draw(match worth_leaving {
-            true => rows(&moment, screen.width()),
-            false => Vec::new(),
+        let width = screen.width();
+        screen.draw(if worth_leaving { rows(&moment, width) } else { Vec::new() }, width);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_less_and_less_often() {
+        let mut elapsed = Duration::ZERO;
+        let lines = std::iter::repeat_with(|| {
+            elapsed = line_after(elapsed);
+            elapsed.as_secs()
         });
+        assert_eq!(lines.take(9).collect::<Vec<_>>(), [1, 2, 5, 10, 20, 30, 60, 90, 120]);
+        let late = |millis| line_after(Duration::from_millis(millis)).as_secs();
+        assert_eq!((late(5100), late(29_999), late(30_001), late(95_000)), (10, 30, 60, 120));
     }
 }

@@ -106,7 +106,7 @@ fn note(event: &Event) -> Option<Note> {
                 offset => bytes(offset),
             };
             let text = format!("{cause}; try {attempt} in {delay}, from {from}");
-            ('↻', "red", "connection lost:", text)
+            ('↻', "red", "trying again:", text)
         }
         Event::Chunk { .. } => return None,
         Event::Paused { seq, cause } => {
@@ -175,8 +175,8 @@ mod tests {
                 Event::Continuing { offset: 12 << 20 },
                 "continuing at 12 MiB: that much is in the file already",
             ),
-            (reconnecting(12 << 20), r"connection lost: reset\u{7}; try 2 in 0.5 s, from 12 MiB"),
-            (reconnecting(0), r"connection lost: reset\u{7}; try 2 in 0.5 s, from the start"),
+            (reconnecting(12 << 20), r"trying again: reset\u{7}; try 2 in 0.5 s, from 12 MiB"),
+            (reconnecting(0), r"trying again: reset\u{7}; try 2 in 0.5 s, from the start"),
             (
                 Event::Paused { seq: 3, cause: Cause::Script(Duration::ZERO) },
                 "PAUSE_STREAM after chunk 3, by the script",

@@ -26,8 +26,8 @@ use rows::{Lane, Summary, rows};
 const BARS: usize = 10;
 /// How often the bars are drawn, and counters are read.
 const FRAME: Duration = Duration::from_millis(250);
-/// How often there is a line where there are no bars.
-const LINE: Duration = Duration::from_secs(1);
+/// How often there is a line where there are no bars, while something happens.
+const LINE: Duration = Duration::from_secs(30);
 /// Over how long current rates are taken. Longer than it needs to be for a smooth figure, because
 /// chunks are seen only as exactly as counters are read.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
@@ -89,9 +89,10 @@ impl Serve {
         self.style.has_colors()
     }
 
-    /// Shows how it ended.
-    pub fn finish(self, failure: Option<Failure>) {
-        self.stage.finish(failure);
+    /// Shows how it ended. Returns whether programs were told everything; if not, people were told
+    /// why.
+    pub fn finish(self, failure: Option<Failure>) -> bool {
+        self.stage.finish(failure)
     }
 }
 
@@ -103,7 +104,32 @@ struct Server {
     total_rate: Rate,
     /// Nothing has happened since the last frame, and no session ran then.
     at_rest: bool,
-    next_line: Instant,
+    lines: Lines,
+}
+
+/// When there are lines where there are no bars.
+#[derive(Debug, Default)]
+struct Lines {
+    /// When the next one is due; `None` while nothing happens.
+    due: Option<Instant>,
+    /// The bytes that the last one told of.
+    bytes: u64,
+}
+
+impl Lines {
+    /// Whether there is a line now. After it, or when something begins to happen, [`LINE`] passes
+    /// before the next.
+    fn is_due(&mut self, now: Instant, summary: &Summary) -> bool {
+        let busy = summary.running > 0 || summary.bytes > self.bytes;
+        let is_due = busy && self.due.is_some_and(|due| due <= now);
+        if is_due {
+            self.bytes = summary.bytes;
+        }
+        if is_due || self.due.is_none_or(|due| due <= now) {
+            self.due = (summary.running > 0 || summary.bytes > self.bytes).then(|| now + LINE);
+        }
+        is_due
+    }
 }
 
 impl Server {
@@ -113,7 +139,7 @@ impl Server {
             rates: BTreeMap::new(),
             total_rate: Rate::over(RATE_WINDOW),
             at_rest: false,
-            next_line: Instant::now(),
+            lines: Lines::default(),
         }
     }
 
@@ -181,31 +207,64 @@ impl View for Server {
             return None;
         }
         let summary = self.summary(now);
-        let wait = if screen.mode() == Mode::Bars {
-            // indicatif leaves out what exceeds the terminal's height, and it begins at the end.
-            let fitting = screen.height().saturating_sub(2).min(BARS);
-            let newest = self.sessions.newest(fitting);
-            screen.draw(rows(&self.lanes(now, &newest), &summary, screen.width()));
-            FRAME
-        } else {
-            if self.next_line <= now {
-                if summary.running > 0 {
-                    screen.print(summary.fields().join(", "));
-                }
-                self.next_line = now + LINE;
-            }
-            self.next_line.saturating_duration_since(now)
-        };
         // An event may be told a moment before the counters show it: one more look, then rest.
         let idle = summary.running == 0;
-        let rested = std::mem::replace(&mut self.at_rest, idle);
-        (!(rested && idle)).then_some(now + wait)
+        let rests = std::mem::replace(&mut self.at_rest, idle) && idle;
+        if screen.mode() == Mode::Bars {
+            let fitting = screen.height().saturating_sub(2).min(BARS);
+            let newest = self.sessions.newest(fitting);
+            let width = screen.width();
+            screen.draw(rows(&self.lanes(now, &newest), &summary, width), width);
+            return (!rests).then_some(now + FRAME);
+        }
+        if self.lines.is_due(now, &summary) {
+            screen.print(summary.fields().join(", "));
+        }
+        self.lines.due.or((!rests).then_some(now + FRAME))
     }
 
     fn end(&mut self, now: Instant, _: bool, screen: &mut Screen) {
-        screen.draw(Vec::new());
+        screen.draw(Vec::new(), screen.width());
         let Summary { running, closed, bytes: total, .. } = self.summary(now);
         let text = format!("after {}, {} sent", count(running + closed, "session"), bytes(total));
         screen.note(&Note { symbol: '■', color: "cyan", name: "stopped".to_owned(), text });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_lines_only_while_something_happens() {
+        let start = Instant::now();
+        let mut lines = Lines::default();
+        let mut is_due = |seconds, running, bytes| {
+            let summary = Summary { running, streaming: 0, closed: 0, bytes, rate: None };
+            lines.is_due(start + Duration::from_secs(seconds), &summary)
+        };
+        for (seconds, running, bytes, due) in [
+            (0, 0, 0, false),
+            (100, 0, 0, false),
+            // A session comes, and stays.
+            (101, 1, 10, false),
+            (130, 1, 20, false),
+            (131, 1, 30, true),
+            (132, 1, 40, false),
+            (161, 1, 40, true),
+            // It goes, which the next line is about, and the last.
+            (170, 0, 50, false),
+            (191, 0, 50, true),
+            (192, 0, 50, false),
+            (300, 0, 50, false),
+            // One that brings nothing and is soon gone is worth none.
+            (301, 1, 50, false),
+            (302, 0, 50, false),
+            (331, 0, 50, false),
+            (400, 1, 50, false),
+            (430, 1, 50, true),
+        ] {
+            assert_eq!(is_due(seconds, running, bytes), due, "after {seconds} s");
+        }
     }
 }
