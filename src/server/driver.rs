@@ -32,6 +32,8 @@ pub(super) struct Driver {
     /// The session's clock reads zero here.
     began: Instant,
     machine: Server,
+    /// The title that OPEN_STREAM named.
+    wanted: Option<String>,
     shutdown: watch::Receiver<bool>,
     /// Whether the client can still send something.
     listening: bool,
@@ -57,6 +59,7 @@ impl Driver {
             output: Output::new(outgoing, began),
             began,
             machine,
+            wanted: None,
             listening: true,
             warned: false,
         }
@@ -95,6 +98,7 @@ impl Driver {
                 match action {
                     None => {}
                     Some(Action::Open(open, options)) => {
+                        self.wanted.clone_from(&options.title);
                         input = Some(self.open(&open, &options).await);
                     }
                     Some(Action::SendAck) => self.acknowledge(),
@@ -203,7 +207,8 @@ impl Driver {
         let options =
             Options { retry_after, ..reason.as_deref().map(Options::reason).unwrap_or_default() };
         self.output.queue(&Pdu::OpenNack(code, options));
-        (self.shared.report)(Event::Refused { peer: self.connection.peer(), code, reason: words });
+        let (peer, title) = (self.connection.peer(), self.wanted.take());
+        (self.shared.report)(Event::Refused { peer, title, code, reason: words });
     }
 
     /// Answers a LIST.
