@@ -70,7 +70,8 @@ pub struct Reporting {
     /// Print events to stdout, one JSON object a line
     #[arg(long)]
     pub json: bool,
-    /// How to show progress: auto (bars on a terminal, plain lines otherwise), bar, plain or none
+    /// How to show progress: auto (bars on a terminal, plain lines otherwise), bar, plain or none;
+    /// of packets, "lost" counts those that play itself has sent
     #[arg(long, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
     pub progress: Progress,
 }

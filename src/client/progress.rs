@@ -165,7 +165,8 @@ pub struct Snapshot {
     pub echo: Option<Duration>,
     /// QUIC's smoothed round trip time, once there is one.
     pub rtt: Option<Duration>,
-    /// Packets of ours that QUIC declared lost.
+    /// Packets that this side has sent and QUIC declared lost. What the server lost on the way here
+    /// comes again, and cannot be counted here: a gap in its packet numbers may be meant.
     pub lost_packets: u64,
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Driver {
     /// The session's clock reads zero here.
     began: Instant,
     machine: Server,
+    /// The title that OPEN_STREAM named.
+    wanted: Option<String>,
     shutdown: watch::Receiver<bool>,
     /// Its sender is gone when the connection is.
     connected: watch::Receiver<()>,
@@ -68,6 +70,7 @@ impl Driver {
             connected,
             work: Work::default(),
             held: None,
+            wanted: None,
             listening: true,
             warned: false,
         }
@@ -105,6 +108,7 @@ impl Driver {
             match action {
                 None => {}
                 Some(Action::Open(open, options)) => {
+                    self.wanted.clone_from(&options.title);
                     let version = self.connection.version();
                     self.work.open(self.shared.clone(), version, open, options);
                 }
@@ -230,7 +234,8 @@ impl Driver {
         let options =
             Options { retry_after, ..reason.as_deref().map(Options::reason).unwrap_or_default() };
         self.output.queue(&Pdu::OpenNack(code, options));
-        (self.shared.report)(Event::Refused { peer: self.connection.peer(), code, reason: words });
+        let (peer, title) = (self.connection.peer(), self.wanted.take());
+        (self.shared.report)(Event::Refused { peer, title, code, reason: words });
     }
 
     /// Ends the connection with an error. Version 2 says why before.

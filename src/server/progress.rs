@@ -32,6 +32,8 @@ pub enum Event {
     Refused {
         /// Who asked.
         peer: SocketAddr,
+        /// What for, where it was named.
+        title: Option<String>,
         /// The OPEN_NACK code.
         code: u16,
         /// What it means.

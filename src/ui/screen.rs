@@ -163,7 +163,7 @@ impl Screen {
             Mode::Plain | Mode::Silent if lines.is_empty() => Ok(()),
             Mode::Plain | Mode::Silent => stderr().line(&lines.join("\n")),
         };
-        if written.as_ref().is_err_and(|error| nobody_reads(error)) {
+        if written.as_ref().is_err_and(nobody_reads) {
             self.mode = Mode::Silent;
         }
         written

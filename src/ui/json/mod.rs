@@ -111,6 +111,8 @@ pub(super) enum Object<'a> {
     },
     SessionRefused {
         peer: SocketAddr,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<&'a str>,
         code: u16,
         reason: &'a str,
     },
@@ -217,8 +219,8 @@ impl<'a> Object<'a> {
                 title: (!title.is_empty()).then_some(title),
                 start: of_what(!title.is_empty(), *start),
             },
-            Told::Session(Event::Refused { peer, code, reason }) => {
-                Object::SessionRefused { peer: *peer, code: *code, reason }
+            Told::Session(Event::Refused { peer, title, code, reason }) => {
+                Object::SessionRefused { peer: *peer, title: title.as_deref(), code: *code, reason }
             }
             Told::Session(Event::Paused { session, seq }) => {
                 Object::SessionPaused { session: *session, seq: *seq }

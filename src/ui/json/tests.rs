@@ -116,6 +116,10 @@ fn what_programs_are_told_of_a_server() {
         let (version, bitrate, rate, title) = (Version::V1, 240_000, 250_000, title.to_owned());
         Told::Session(Event::Opened { session, peer, version, bitrate, rate, title, start })
     };
+    let refused = |title: Option<&str>| {
+        let (title, reason) = (title.map(String::from), "a \"codec\"".into());
+        Told::Session(Event::Refused { peer, title, code: 1, reason })
+    };
     for (told, json) in [
         (
             Told::Listening {
@@ -137,8 +141,12 @@ fn what_programs_are_told_of_a_server() {
             r#""session_opened","session":7,"peer":"[::1]:9000","version":1,"bitrate":240000,"rate":250000,"title":"a/b.mp4","start":9"#.into(),
         ),
         (
-            Told::Session(Event::Refused { peer, code: 1, reason: "a \"codec\"".into() }),
+            refused(None),
             r#""session_refused","peer":"[::1]:9000","code":1,"reason":"a \"codec\"""#.into(),
+        ),
+        (
+            refused(Some("a/b.mp4")),
+            r#""session_refused","peer":"[::1]:9000","title":"a/b.mp4","code":1,"reason":"a \"codec\"""#.into(),
         ),
         (
             Told::Session(Event::Paused { session, seq: 3 }),

@@ -94,7 +94,7 @@ pub(super) fn look(phase: Phase, failed: bool) -> Look {
     Look { symbol, label, color }
 }
 
-/// The line that plain mode prints once a second.
+/// The line that plain mode prints.
 pub(super) fn line(moment: &Moment) -> String {
     let Snapshot { seq, position, size, lost_packets, .. } = moment.snapshot;
     let fields = [
@@ -105,7 +105,7 @@ pub(super) fn line(moment: &Moment) -> String {
         moment.eta(),
         Some(moment.rtt()),
         moment.echo(),
-        Some(format!("lost {lost_packets}")),
+        Some(format!("lost {lost_packets} own packets")),
     ];
     fields.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -131,12 +131,12 @@ mod tests {
     #[test]
     fn off_a_terminal_there_is_a_line() {
         let mut moment = moment(Phase::Streaming, Some(498e3));
-        let text = "streaming chunk 5, 320 KiB, 498 kbit/s, rtt 0.31 ms, lost 0";
+        let text = "streaming chunk 5, 320 KiB, 498 kbit/s, rtt 0.31 ms, lost 0 own packets";
         assert_eq!(line(&moment), text);
         moment.snapshot.size = Some(20 << 20);
         moment.snapshot.echo = Some(Duration::from_micros(800));
         let text = "streaming chunk 5, 1.25 MiB of 20 MiB, 6%, 498 kbit/s, ETA 5:16, rtt 0.31 ms, \
-                    echo 0.80 ms, lost 0";
+                    echo 0.80 ms, lost 0 own packets";
         assert_eq!(line(&moment), text);
     }
 

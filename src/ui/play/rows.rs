@@ -122,7 +122,7 @@ fn figures(moment: &Moment) -> Vec<Ranked> {
         (1, Some(moment.amount())),
         (2, Some(moment.rtt())),
         (KEYS + 2, moment.echo()),
-        (3, Some(format!("lost {lost_packets}"))),
+        (3, Some(format!("lost {lost_packets} own"))),
         (4, version),
         (KEYS + 1, moment.terms()),
     ];
@@ -185,20 +185,20 @@ mod tests {
         moment.snapshot.bytes = 327_680;
         let figures = |moment: &Moment, width| figures_row(moment, width).trim().to_owned();
         assert_eq!(figures(&moment, 30), "chunk 5 · 320 KiB");
-        let least = "chunk 5 · 320 KiB · rtt 0.31 ms · lost 3";
-        assert_eq!(figures(&moment, 43), least);
-        assert_eq!(figures(&moment, 50), format!("{least} · v1"));
-        assert_eq!(figures(&moment, 67), format!("{least} · v1    ␣ pause · q quit"));
-        assert_eq!(figures(&moment, 71), format!("{least} · v1  space pauses · q quits"));
-        assert!(figures(&moment, 100).starts_with(&format!("{least} · v1 · paced 500 kbit/s   ")));
+        let least = "chunk 5 · 320 KiB · rtt 0.31 ms · lost 3 own";
+        assert_eq!(figures(&moment, 47), least);
+        assert_eq!(figures(&moment, 54), format!("{least} · v1"));
+        assert_eq!(figures(&moment, 71), format!("{least} · v1    ␣ pause · q quit"));
+        assert_eq!(figures(&moment, 75), format!("{least} · v1  space pauses · q quits"));
+        assert!(figures(&moment, 104).starts_with(&format!("{least} · v1 · paced 500 kbit/s   ")));
         moment.snapshot.size = Some(20 << 20);
         moment.snapshot.echo = Some(Duration::from_micros(800));
         moment.snapshot.position = 1_310_720;
         assert_eq!(
             figures(&moment, 80),
-            "chunk 5 · 1.25 MiB of 20 MiB · rtt 0.31 ms · lost 3 · v1      ␣ pause · q quit"
+            "chunk 5 · 1.25 MiB of 20 MiB · rtt 0.31 ms · lost 3 own · v1  ␣ pause · q quit"
         );
-        let all = "chunk 5 · 1.25 MiB of 20 MiB · rtt 0.31 ms · echo 0.80 ms · lost 3 · v1 · paced 500 kbit/s   ";
+        let all = "chunk 5 · 1.25 MiB of 20 MiB · rtt 0.31 ms · echo 0.80 ms · lost 3 own · v1 · paced 500 kbit/s   ";
         assert!(figures(&moment, 160).starts_with(all));
         assert!(figures(&moment, 160).ends_with("   space pauses · q quits"));
     }

@@ -45,8 +45,10 @@ pub(super) fn note(event: &Event) -> Note {
             let text = format!("opened by {peer}:{what} version {version}, {bitrate}{pace}");
             ('▶', "green", format!("session {session}"), text)
         }
-        Event::Refused { peer, code, reason } => {
-            let text = format!("{peer}: {} (OPEN_NACK {code})", escape(reason));
+        Event::Refused { peer, title, code, reason } => {
+            let title = title.as_deref().map(|title| format!(" {},", escape(title)));
+            let (title, reason) = (title.unwrap_or_default(), escape(reason));
+            let text = format!("{peer}:{title} {reason} (OPEN_NACK {code})");
             ('✗', "red", "refused".to_owned(), text)
         }
         Event::Paused { session, seq } => {
@@ -83,6 +85,10 @@ mod tests {
             let (version, bitrate, title) = (Version::V1, 500_000, title.to_owned());
             Event::Opened { session, peer, version, bitrate, rate, title, start }
         };
+        let refused = |title| {
+            let reason = "unsupported codec".to_owned();
+            Event::Refused { peer, title, code: 1, reason }
+        };
         let closed = Event::Closed {
             session,
             peer,
@@ -105,9 +111,10 @@ mod tests {
                 "session 7 opened by [::1]:9000: from 1 B, version 1, 500 kbit/s, as fast as it goes",
             ),
             (opened("", 0, 500_000), "session 7 opened by [::1]:9000: version 1, 500 kbit/s"),
+            (refused(None), "refused [::1]:9000: unsupported codec (OPEN_NACK 1)"),
             (
-                Event::Refused { peer, code: 1, reason: "unsupported codec".into() },
-                "refused [::1]:9000: unsupported codec (OPEN_NACK 1)",
+                refused(Some("a\x07.mp4".into())),
+                r"refused [::1]:9000: a\u{7}.mp4, unsupported codec (OPEN_NACK 1)",
             ),
             (Event::Paused { session, seq: 3 }, "session 7 paused after chunk 3"),
             (Event::Resumed { session, seq: 3 }, "session 7 resumed after chunk 3"),
