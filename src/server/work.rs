@@ -11,6 +11,7 @@ use crate::protocol::{OpenStream, Options, Version};
 use crate::session::server::Refusal;
 
 /// What the question comes to.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is soon taken apart")]
 pub(super) enum Answer {
     /// To OPEN_STREAM.
     Grant(Result<Grant, Refusal>),
