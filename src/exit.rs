@@ -40,8 +40,7 @@ fn of_client(error: &client::Error) -> u8 {
     match error {
         client::Error::Transport(error) => of_transport(error),
         client::Error::Session(end) => of_end(end),
-        client::Error::Discontinuity(_)
-        | client::Error::Unverifiable { .. }
+        client::Error::Unverifiable { .. }
         | client::Error::Unverified(_)
         | client::Error::Sink(client::SinkError::Digest)
         | client::Error::EndlessCatalogue => INCOMPLETE,
@@ -65,7 +64,7 @@ fn of_end(end: &End) -> u8 {
         End::Closed { reason: CloseReason::NOT_AUTHORISED, .. } => REFUSED,
         End::Closed { .. } => UNREACHABLE,
         End::NoAnswer(_) | End::Stalled(_) | End::Timeout(_) => UNREACHABLE,
-        End::Violation(_) | End::Cut => INCOMPLETE,
+        End::Violation(_) | End::Discontinuity(_) | End::Cut => INCOMPLETE,
     }
 }
 

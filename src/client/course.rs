@@ -7,7 +7,7 @@ use super::link::Request;
 use super::sink::Origin;
 use super::{Rate, Settings, Unverified};
 use crate::protocol::{Digest, Options, Version};
-use crate::session::client::ScriptedPause;
+use crate::session::client::{Earlier, ScriptedPause, Validator};
 
 /// The course of a play.
 #[derive(Debug)]
@@ -36,30 +36,6 @@ pub(super) struct Course {
     pub(super) accepted: bool,
     /// Whether the newest session was paused: then it is no fault that no bytes came.
     pub(super) rested: bool,
-}
-
-/// A server's answer does not go on with what was begun.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Discontinuity {
-    /// It starts at another byte.
-    #[error("the server starts at byte {got} instead of {want}")]
-    Start {
-        /// Where it starts.
-        got: u64,
-        /// Where it was asked to.
-        want: u64,
-    },
-    /// It is other media.
-    #[error("the server has other media than before")]
-    Media,
-    /// It was complete too early or too late.
-    #[error("{got} bytes of media came where the server announced {want}")]
-    Size {
-        /// Where in the media the stream ended.
-        got: u64,
-        /// Bytes of the whole media.
-        want: u64,
-    },
 }
 
 impl Course {
@@ -119,6 +95,12 @@ impl Course {
         Request {
             open: settings.open.clone(),
             options: self.options(),
+            earlier: Earlier {
+                position: self.position,
+                validator: self.validator.as_deref().and_then(Validator::new),
+                size: self.size,
+                digest: self.digest.filter(|_| self.validator.is_some()),
+            },
             script: self.script,
             paused: self.paused_by_user,
         }
@@ -154,45 +136,18 @@ impl Course {
         }
     }
 
-    /// Takes in what OPEN_ACK says, if it goes on with what was begun.
-    pub(super) fn accept(
-        &mut self,
-        version: Version,
-        options: &Options,
-    ) -> Result<(), Discontinuity> {
+    /// Takes in what OPEN_ACK says, which goes on with what was begun.
+    pub(super) fn accept(&mut self, version: Version, options: &Options) {
         self.version = Some(version);
+        self.accepted = true;
         if version == Version::V1 {
-            self.accepted = true;
-            return Ok(());
-        }
-        let got = options.start_offset.unwrap_or(0);
-        if got != self.position {
-            return Err(Discontinuity::Start { got, want: self.position });
-        }
-        let same_digest = self.names_digest() && options.digest == self.digest;
-        let other_validator = self.validator.is_some() && self.validator != options.validator;
-        let other_size = self.size.is_some_and(|size| Some(size) != options.total_size);
-        // A copy of the media has another validator and the same digest.
-        if other_size || (other_validator && !same_digest) {
-            return Err(Discontinuity::Media);
+            return;
         }
         self.validator = options.validator.clone();
         self.size = options.total_size;
         self.digest = options.digest.or(self.digest);
         // The server's only title has a name from now on.
         self.title = self.title.take().or_else(|| options.title.clone());
-        self.accepted = true;
-        Ok(())
-    }
-
-    /// Whether the media is whole, now that the server says so.
-    pub(super) fn complete(&self) -> Result<(), Discontinuity> {
-        match self.size {
-            Some(want) if want != self.position => {
-                Err(Discontinuity::Size { got: self.position, want })
-            }
-            _ => Ok(()),
-        }
     }
 
     /// What to keep beside an unfinished file.
@@ -243,52 +198,27 @@ mod tests {
     #[test]
     fn the_next_session_goes_on_at_the_next_byte_of_the_same_media() {
         let mut course = course();
-        course.accept(Version::V2, &ack(0, b"a", 100)).unwrap();
+        course.accept(Version::V2, &ack(0, b"a", 100));
         course.position = 40;
         let request = course.options();
         assert_eq!(request.start_offset, Some(40));
         assert_eq!(request.validator.as_deref(), Some(&b"a"[..]));
         assert_eq!(request.title.as_deref(), Some("clip"));
-        assert_eq!(course.accept(Version::V2, &ack(40, b"a", 100)), Ok(()));
+        let earlier = course.request(&settings()).earlier;
+        assert_eq!((earlier.position, earlier.size), (40, Some(100)));
+        assert_eq!(earlier.validator, Validator::new(b"a"));
     }
 
     #[test]
-    fn nothing_else_is_mixed_in() {
+    fn a_digest_goes_with_a_validator() {
+        let digest = Some([1; 32]);
         let mut course = course();
-        course.accept(Version::V2, &ack(0, b"a", 100)).unwrap();
-        course.position = 40;
-        let start = Discontinuity::Start { got: 0, want: 40 };
-        assert_eq!(course.accept(Version::V2, &ack(0, b"a", 100)), Err(start));
-        assert_eq!(course.accept(Version::V2, &ack(40, b"b", 100)), Err(Discontinuity::Media));
-        assert_eq!(course.accept(Version::V2, &ack(40, b"a", 99)), Err(Discontinuity::Media));
-        let size = Discontinuity::Size { got: 40, want: 100 };
-        assert_eq!(course.complete(), Err(size));
-    }
-
-    #[test]
-    fn a_copy_of_the_media_is_told_by_its_digest() {
-        let with = |digest: Option<u8>, ack: Options| Options {
-            digest: digest.map(|byte| [byte; 32]),
-            ..ack
-        };
-        let begun = |digest| {
-            let mut course = course();
-            course.accept(Version::V2, &with(digest, ack(0, b"a", 100))).unwrap();
-            course.position = 40;
-            course
-        };
-        let mut course = begun(Some(1));
-        assert_eq!(course.options().digest, Some([1; 32]));
-        let other = |digest| with(digest, ack(40, b"b", 100));
-        for refused in [None, Some(2)] {
-            assert_eq!(course.accept(Version::V2, &other(refused)), Err(Discontinuity::Media));
-        }
-        assert_eq!(course.accept(Version::V2, &other(Some(1))), Ok(()));
-        assert_eq!(course.options().validator.as_deref(), Some(&b"b"[..]), "it is kept");
-
-        let mut unknown = begun(None);
-        assert_eq!(unknown.options().digest, None);
-        assert_eq!(unknown.accept(Version::V2, &other(Some(1))), Err(Discontinuity::Media));
+        assert_eq!(course.options().digest, None);
+        course.accept(Version::V2, &Options { digest, ..ack(0, b"a", 100) });
+        assert_eq!(course.options().digest, digest);
+        course.accept(Version::V2, &ack(40, b"b", 100));
+        assert_eq!(course.options().digest, digest, "it is that of the copy, too");
+        assert_eq!(course.options().validator.as_deref(), Some(&b"b"[..]));
     }
 
     #[test]

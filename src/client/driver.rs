@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::course::{Course, Discontinuity};
+use super::course::Course;
 use super::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
 use super::progress::{Event, Reporter};
 use super::silence::{Silence, Step};
@@ -26,8 +26,6 @@ const MAX_CHUNK_TIME: f64 = 60.0;
 pub(super) enum Ended {
     /// As the machine says.
     Session(End),
-    /// What came does not fit.
-    Broken(Discontinuity),
     /// The sink takes nothing any more.
     SinkFailed,
 }
@@ -92,10 +90,8 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
             warned: false,
             heartbeat: None,
         };
-        let outcome = match driver.accept(ack, &options, session_id) {
-            Ok(()) => driver.converse().await?,
-            Err(discontinuity) => Outcome::Ended(Ended::Broken(discontinuity)),
-        };
+        driver.accept(ack, &options, session_id);
+        let outcome = driver.converse().await?;
         if let Outcome::Ended(ended) = &outcome {
             debug!("session over: {ended:?}");
             // Politeness; the session is over either way.
@@ -143,12 +139,6 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
                 Action::Deliver { seq, payload } => self.deliver(seq, payload),
                 Action::Echoed(timestamp) => self.note_echo(timestamp),
                 Action::Digest(digest) => self.parts.course.digest = Some(digest),
-                Action::End(End::Complete) => {
-                    ended = Some(match self.parts.course.complete() {
-                        Ok(()) => Ended::Session(End::Complete),
-                        Err(discontinuity) => Ended::Broken(discontinuity),
-                    });
-                }
                 Action::End(end) => ended = Some(Ended::Session(end)),
                 Action::Ignore(what) => self.ignore(what),
                 // That was before.
@@ -160,14 +150,9 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     }
 
     /// Takes the terms that the server grants.
-    fn accept(
-        &mut self,
-        ack: OpenAck,
-        options: &Options,
-        session_id: u32,
-    ) -> Result<(), Discontinuity> {
+    fn accept(&mut self, ack: OpenAck, options: &Options, session_id: u32) {
         let Parts { server, sink, course, reporter, silence, .. } = &mut self.parts;
-        course.accept(self.connection.version(), options)?;
+        course.accept(self.connection.version(), options);
         // Version 1 has no digests.
         let hash = course.is_verified() && self.connection.version() != Version::V1;
         sink.begin(course.origin(server.address.to_string()), hash);
@@ -177,7 +162,6 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         let chunk_time = Duration::from_secs_f64(chunk_time.min(MAX_CHUNK_TIME));
         silence.begin(chunk_time, Instant::now());
         reporter.accepted(session_id, ack, options, course);
-        Ok(())
     }
 
     fn deliver(&mut self, seq: u32, payload: Payload) {
@@ -312,7 +296,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
 
     /// Sees a last CLOSE_STREAM off. Version 2 tells a server that it broke the protocol.
     async fn farewell(&mut self, ended: &Ended) {
-        if matches!(ended, Ended::Session(End::Violation(_)) | Ended::Broken(_)) {
+        if matches!(ended, Ended::Session(end) if end.is_violation()) {
             say_violation(&mut self.outgoing, self.connection.version()).await;
         } else if self.outgoing.is_finished() {
             let _ = self.outgoing.delivered().await;

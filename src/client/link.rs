@@ -11,7 +11,7 @@ use super::connect::connect;
 use super::{Error, Server, Settings};
 use crate::protocol::{CloseReason, OpenAck, OpenStream, Options, Pdu, Version};
 use crate::session::Time;
-use crate::session::client::{Action, Client, End, Input, ScriptedPause};
+use crate::session::client::{Action, Client, Earlier, End, Input, ScriptedPause};
 use crate::transport::{
     self, Address, Connection, Connector, Fingerprint, Incoming, Outgoing, ReceiveError,
 };
@@ -77,6 +77,8 @@ impl Dialer {
 pub(super) struct Request {
     pub(super) open: OpenStream,
     pub(super) options: Options,
+    /// What the session has to go on with.
+    pub(super) earlier: Earlier,
     /// The pause that is to be made on the way.
     pub(super) script: Option<ScriptedPause>,
     /// Whether to pause at once.
@@ -115,9 +117,9 @@ pub(super) async fn open(
 ) -> Result<Granted, Error> {
     let version = connection.handle().version();
     let (mut outgoing, mut incoming) = open_stream(connection, patience).await?;
-    let Request { open, options, script, paused } = request;
+    let Request { open, options, earlier, script, paused } = request;
     let began = Instant::now();
-    let machine = Client::new(version, script, patience, Time::ZERO);
+    let machine = Client::new(version, script, patience, Time::ZERO).resuming(earlier);
     let mut machine = if paused { machine.paused() } else { machine };
     let mut input = Input::Connected(open, options);
     loop {
@@ -132,7 +134,7 @@ pub(super) async fn open(
                     accepted = Some((ack, options, session_id));
                 }
                 Action::End(end) => {
-                    if matches!(end, End::Violation(_)) {
+                    if end.is_violation() {
                         let _ = timeout(FAREWELL, say_violation(&mut outgoing, version)).await;
                     }
                     return Err(Error::Session(end));

@@ -21,13 +21,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::protocol::{CloseReason, NackCode, OpenStream, Version};
-use crate::session::client::{End, ScriptedPause};
+use crate::session::client::{Discontinuity, End, ScriptedPause};
 use crate::transport::{self, Address, Trust};
 use course::Course;
 use driver::Ended;
 use player::{Player, stop};
 
-pub use course::Discontinuity;
 pub use only_title::only_title;
 pub use progress::{Event, MediaInfo, Phase, Snapshot, Title};
 pub use sink::{Error as SinkError, Origin, Published, Sink, Target};
@@ -136,9 +135,6 @@ pub enum Error {
     /// The session ended in a way that is not its proper end.
     #[error(transparent)]
     Session(End),
-    /// What came does not fit what came before, or what was announced.
-    #[error(transparent)]
-    Discontinuity(#[from] Discontinuity),
     /// The media cannot be written.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -232,7 +228,7 @@ fn way_out(cause: &Error) -> &'static str {
         Error::Unverified(Unverified::NoDigest) => return "; the same command asks for it again",
         Error::Session(End::Refused { code, .. }) => *code == NackCode::MediaChanged as u16,
         Error::Session(End::Closed { reason, .. }) => *reason == CloseReason::MEDIA,
-        Error::Discontinuity(Discontinuity::Media) => true,
+        Error::Session(End::Discontinuity(Discontinuity::Media)) => true,
         _ => false,
     };
     if changed { "; --no-continue fetches what is there now" } else { "" }
@@ -307,7 +303,6 @@ async fn conclude(
         Ok(Ended::Session(End::Complete)) => required.map(Error::Unverified),
         Ok(Ended::Session(End::Stopped) | Ended::SinkFailed) => None,
         Ok(Ended::Session(end)) => Some(Error::Session(end)),
-        Ok(Ended::Broken(discontinuity)) => Some(discontinuity.into()),
         Err(error) => Some(error),
     };
     // A player that is paused must not keep us from leaving.

@@ -187,7 +187,7 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             Some(Err(error)) => Some(error),
             None => None,
         };
-        let broken = matches!(failed, Some(Error::Session(End::Violation(_))));
+        let broken = matches!(&failed, Some(Error::Session(end)) if end.is_violation());
         connection.shut(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
         failed.map_or(Ok(None), Err)
     }
@@ -198,10 +198,8 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         let outcome = Driver::run(granted, connection.handle().clone(), self.parts()).await;
         // What came before the end is not to wait for the next session.
         self.sink.flush();
-        let broken = matches!(
-            outcome,
-            Ok(Outcome::Ended(Ended::Session(End::Violation(_)) | Ended::Broken(_)))
-        );
+        let broken =
+            matches!(&outcome, Ok(Outcome::Ended(Ended::Session(end))) if end.is_violation());
         connection.shut(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
         outcome
     }

@@ -203,7 +203,7 @@ mod tests {
     fn accepted(settings: &Settings) -> Course {
         let mut course = Course::new(settings, 0, false);
         let options = Options { validator: Some("a".into()), ..Options::default() };
-        course.accept(Version::V2, &options).unwrap();
+        course.accept(Version::V2, &options);
         course
     }
 
@@ -310,7 +310,7 @@ mod tests {
     fn version_1_cannot_go_on() {
         let settings = settings(Duration::ZERO, SECOND);
         let mut course = Course::new(&settings, 0, false);
-        course.accept(Version::V1, &Options::default()).unwrap();
+        course.accept(Version::V1, &Options::default());
         let lost = Err(Error::Transport(transport::Error::Idle));
         assert!(Loss::of(&lost, &course).is_none());
     }

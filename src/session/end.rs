@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::client::Discontinuity;
 use crate::protocol::{CloseReason, Error, NackCode, Options};
 
 /// How a session ended.
@@ -45,6 +46,9 @@ pub enum End {
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Violation(Error),
+    /// The server does not go on with what was begun, or ends it elsewhere than it announced.
+    #[error(transparent)]
+    Discontinuity(#[from] Discontinuity),
     /// The stream ended without CLOSE_STREAM.
     #[error("the stream was cut: it ended without CLOSE_STREAM")]
     Cut,
@@ -59,6 +63,11 @@ impl End {
     pub(super) fn closed(reason: CloseReason, options: Options) -> Self {
         let retry_after = retry_after(&options);
         Self::Closed { reason, text: options.reason, retry_after }
+    }
+
+    /// Whether the server did not keep to the protocol, or to its word.
+    pub fn is_violation(&self) -> bool {
+        matches!(self, Self::Violation(_) | Self::Discontinuity(_))
     }
 
     /// How long the server wants to be left alone, if it said.

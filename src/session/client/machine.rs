@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Cause, End, Input, ScriptedPause, State};
+use super::{Action, Cause, Discontinuity, Earlier, End, Input, ScriptedPause, State};
 use crate::protocol::{
     Chunk, CloseReason, Error, Frame, Kind, MAX_CHUNK_SIZE, OpenAck, Options, Pdu, Version,
 };
@@ -29,6 +29,8 @@ pub struct Client {
     state: State,
     /// Begin with a pause: the session goes on where one was lost while paused.
     begin_paused: bool,
+    /// What the session has to go on with.
+    earlier: Earlier,
     /// What the server assigned; 0 before.
     session_id: u32,
     script: Option<ScriptedPause>,
@@ -39,8 +41,10 @@ pub struct Client {
     max_chunk_size: u32,
     /// seq of the chunk that is due.
     next_seq: u32,
-    /// Media bytes that are still to come, where the server announced a size.
-    left: Option<u64>,
+    /// Bytes of the whole media, where the server announced them.
+    size: Option<u64>,
+    /// Where in the media the next byte belongs.
+    position: u64,
     /// Media bytes that came since PAUSE_STREAM.
     after_pause: u64,
     /// When OPEN_STREAM or CLOSE_STREAM went out, whichever the server has to answer.
@@ -67,6 +71,7 @@ impl Client {
             version,
             state: State::Idle,
             begin_paused: false,
+            earlier: Earlier::default(),
             session_id: 0,
             script,
             answer_within,
@@ -74,7 +79,8 @@ impl Client {
             session_timeout: Duration::MAX,
             max_chunk_size: 0,
             next_seq: 1,
-            left: None,
+            size: None,
+            position: 0,
             after_pause: 0,
             asked: now,
             heard: now,
@@ -87,6 +93,11 @@ impl Client {
     /// The same session, but paused by the user as soon as it is open.
     pub fn paused(self) -> Self {
         Self { begin_paused: true, ..self }
+    }
+
+    /// The same session, but one that has to go on where earlier ones ended.
+    pub fn resuming(self, earlier: Earlier) -> Self {
+        Self { earlier, ..self }
     }
 
     /// Where the session is.
@@ -170,6 +181,9 @@ impl Client {
                 OpenSent,
                 Input::Frame(Frame::Pdu { pdu: Pdu::OpenAck(ack, options), session_id }),
             ) => {
+                if let Err(discontinuity) = self.check_terms(&options) {
+                    return (self.closed(), [Some(Action::End(discontinuity.into())), None]);
+                }
                 self.session_id = session_id;
                 self.note_terms(ack, &options, now);
                 let accepted = Some(Action::Accepted { ack, options, session_id });
@@ -201,9 +215,12 @@ impl Client {
                 Input::Frame(Frame::Pdu { pdu: Pdu::Close(reason, options), .. }),
             ) => {
                 let digest = options.digest.map(Action::Digest);
-                let end = match reason {
-                    CloseReason::COMPLETE => End::Complete,
-                    reason => End::closed(reason, options),
+                let end = match (reason, self.size) {
+                    (CloseReason::COMPLETE, Some(want)) if want != self.position => {
+                        Discontinuity::Size { got: self.position, want }.into()
+                    }
+                    (CloseReason::COMPLETE, _) => End::Complete,
+                    (reason, _) => End::closed(reason, options),
                 };
                 (Closed, [digest, Some(Action::End(end))])
             }
@@ -307,6 +324,18 @@ impl Client {
         }
     }
 
+    /// Whether OPEN_ACK goes on with what was begun. Version 1 does not say.
+    fn check_terms(&self, options: &Options) -> Result<(), Discontinuity> {
+        match self.version {
+            Version::V1 => Ok(()),
+            Version::V2 => self.earlier.check(options),
+        }
+    }
+
+    fn closed(self) -> Self {
+        Self { state: State::Closed, ..self }
+    }
+
     /// Takes over what the server granted. Intervals are kept within sense: 0 would be a busy
     /// loop, and a foreign server may announce any u32.
     fn note_terms(&mut self, ack: OpenAck, options: &Options, now: Time) {
@@ -314,8 +343,8 @@ impl Client {
         self.keepalive = seconds(ack.keepalive).min(MAX_KEEPALIVE);
         self.session_timeout = seconds(ack.session_timeout).min(MAX_SESSION_TIMEOUT);
         self.max_chunk_size = ack.max_chunk_size.min(MAX_CHUNK_SIZE);
-        let start = options.start_offset.unwrap_or(0);
-        self.left = options.total_size.map(|size| size.saturating_sub(start));
+        self.size = options.total_size;
+        self.position = options.start_offset.unwrap_or(0);
         self.chunk_heard = now;
         self.next_heartbeat = now.saturating_add(self.keepalive);
     }
@@ -329,10 +358,12 @@ impl Client {
             Err(Error::ChunkTooLarge { got, limit: self.max_chunk_size })
         } else if got == 0 && self.version != Version::V1 {
             Err(Error::EmptyChunk { seq: chunk.seq })
-        } else if let Some(left) = self.left.filter(|left| u64::from(got) > *left) {
-            Err(Error::PastTheEnd { got, left })
         } else {
-            Ok(())
+            let left = self.size.map(|size| size.saturating_sub(self.position));
+            match left.filter(|left| u64::from(got) > *left) {
+                Some(left) => Err(Error::PastTheEnd { got, left }),
+                None => Ok(()),
+            }
         }
     }
 
@@ -340,7 +371,7 @@ impl Client {
     fn take_chunk(&mut self, chunk: Chunk, now: Time) -> (State, [Option<Action>; 2]) {
         let bytes = chunk.payload.len() as u64;
         self.next_seq = self.next_seq.wrapping_add(1);
-        self.left = self.left.map(|left| left.saturating_sub(bytes));
+        self.position = self.position.saturating_add(bytes);
         if bytes > 0 {
             self.chunk_heard = now;
         }

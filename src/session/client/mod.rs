@@ -1,10 +1,12 @@
 //! The client's side of a session.
 
+mod earlier;
 mod machine;
 
 use std::time::Duration;
 
 pub use super::end::End;
+pub use earlier::{Discontinuity, Earlier, Validator};
 pub use machine::Client;
 
 use super::Time;

@@ -1,7 +1,7 @@
 //! What a client bears of a server that means it no good.
 
 use super::*;
-use crate::session::client::{Action, Client, End, Input, State};
+use crate::session::client::{Action, Client, Earlier, End, Input, State};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -11,7 +11,9 @@ fn received(sent: Pdu) -> Input {
 
 /// A session that streams since the time zero on these terms.
 fn streaming(version: Version, ack: OpenAck, options: Options) -> Client {
-    let new = Client::new(version, None, secs(10), Duration::ZERO);
+    let position = options.start_offset.unwrap_or(0);
+    let earlier = Earlier { position, ..Earlier::default() };
+    let new = Client::new(version, None, secs(10), Duration::ZERO).resuming(earlier);
     let (asked, _) = new.step(Input::Connected(open(), none()), Duration::ZERO);
     asked.step(received(Pdu::OpenAck(ack, options)), Duration::ZERO).0
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::simulation::{Link, Message};
 use super::*;
 use crate::protocol::NackCode;
-use crate::session::client::{self, Cause, Client, End};
+use crate::session::client::{self, Cause, Client, Earlier, End, Validator};
 use crate::session::server::{self, Refusal, Server};
 use crate::session::{Pacer, Time};
 
@@ -320,7 +320,12 @@ impl World {
             self.connect_at = self.now + self.backoff().max(millis(1));
             return;
         }
-        let client = Client::new(V2, None, secs(10), self.now);
+        let earlier = Earlier {
+            position: self.delivered.len() as u64,
+            validator: self.validator.as_deref().and_then(Validator::new),
+            ..Earlier::default()
+        };
+        let client = Client::new(V2, None, secs(10), self.now).resuming(earlier);
         self.connection = Some(Connection {
             client: if self.paused { client.paused() } else { client },
             client_id: 0,
@@ -395,6 +400,7 @@ impl World {
             End::Stopped => Some(Outcome::Stopped),
             End::Refused { code, .. } => Some(Outcome::Refused(*code)),
             End::Violation(error) => panic!("{error}"),
+            End::Discontinuity(error) => panic!("{error}"),
             End::Closed { .. }
             | End::NoAnswer(_)
             | End::Stalled(_)
