@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
+use super::received::Received;
 use super::{Action, Cause, Discontinuity, Earlier, End, Input, ScriptedPause, State};
-use crate::protocol::{
-    Chunk, CloseReason, Error, Frame, Kind, MAX_CHUNK_SIZE, OpenAck, Options, Pdu, Version,
-};
+use crate::protocol::{Chunk, CloseReason, Error, Frame, Kind, OpenAck, Options, Pdu, Version};
 use crate::session::Time;
 
 /// How long a client that stops waits for the server's CLOSE_STREAM.
@@ -38,13 +37,7 @@ pub struct Client {
     answer_within: Duration,
     keepalive: Duration,
     session_timeout: Duration,
-    max_chunk_size: u32,
-    /// seq of the chunk that is due.
-    next_seq: u32,
-    /// Bytes of the whole media, where the server announced them.
-    size: Option<u64>,
-    /// Where in the media the next byte belongs.
-    position: u64,
+    received: Received,
     /// Media bytes that came since PAUSE_STREAM.
     after_pause: u64,
     /// When OPEN_STREAM or CLOSE_STREAM went out, whichever the server has to answer.
@@ -77,10 +70,7 @@ impl Client {
             answer_within,
             keepalive: Duration::MAX,
             session_timeout: Duration::MAX,
-            max_chunk_size: 0,
-            next_seq: 1,
-            size: None,
-            position: 0,
+            received: Received::default(),
             after_pause: 0,
             asked: now,
             heard: now,
@@ -122,7 +112,7 @@ impl Client {
 
     /// seq of the last chunk that came; 0 before the first.
     pub fn last_seq(&self) -> u32 {
-        self.next_seq.wrapping_sub(1)
+        self.received.last_seq()
     }
 
     /// When [`Input::Tick`] is due, unless something else happens first.
@@ -205,7 +195,7 @@ impl Client {
             }
 
             (Streaming | Paused(_), Input::Frame(Frame::Pdu { pdu: Pdu::Chunk(chunk), .. })) => {
-                match self.check(&chunk) {
+                match self.received.take(&chunk, self.version) {
                     Ok(()) => self.take_chunk(chunk, now),
                     Err(error) => (Closed, [Some(Action::End(End::Violation(error))), None]),
                 }
@@ -215,12 +205,11 @@ impl Client {
                 Input::Frame(Frame::Pdu { pdu: Pdu::Close(reason, options), .. }),
             ) => {
                 let digest = options.digest.map(Action::Digest);
-                let end = match (reason, self.size) {
-                    (CloseReason::COMPLETE, Some(want)) if want != self.position => {
-                        Discontinuity::Size { got: self.position, want }.into()
+                let end = match reason {
+                    CloseReason::COMPLETE => {
+                        self.received.complete().map_or_else(End::from, |()| End::Complete)
                     }
-                    (CloseReason::COMPLETE, _) => End::Complete,
-                    (reason, _) => End::closed(reason, options),
+                    reason => End::closed(reason, options),
                 };
                 (Closed, [digest, Some(Action::End(end))])
             }
@@ -342,36 +331,14 @@ impl Client {
         let seconds = |seconds: u32| Duration::from_secs(seconds.max(1).into());
         self.keepalive = seconds(ack.keepalive).min(MAX_KEEPALIVE);
         self.session_timeout = seconds(ack.session_timeout).min(MAX_SESSION_TIMEOUT);
-        self.max_chunk_size = ack.max_chunk_size.min(MAX_CHUNK_SIZE);
-        self.size = options.total_size;
-        self.position = options.start_offset.unwrap_or(0);
+        self.received = Received::nothing(ack, options);
         self.chunk_heard = now;
         self.next_heartbeat = now.saturating_add(self.keepalive);
-    }
-
-    /// Whether a chunk is the one due, and within what OPEN_ACK announced.
-    fn check(&self, chunk: &Chunk) -> Result<(), Error> {
-        let got = chunk.payload.len() as u32;
-        if chunk.seq != self.next_seq {
-            Err(Error::Sequence { got: chunk.seq, want: self.next_seq })
-        } else if got > self.max_chunk_size {
-            Err(Error::ChunkTooLarge { got, limit: self.max_chunk_size })
-        } else if got == 0 && self.version != Version::V1 {
-            Err(Error::EmptyChunk { seq: chunk.seq })
-        } else {
-            let left = self.size.map(|size| size.saturating_sub(self.position));
-            match left.filter(|left| u64::from(got) > *left) {
-                Some(left) => Err(Error::PastTheEnd { got, left }),
-                None => Ok(()),
-            }
-        }
     }
 
     /// Hands a good chunk on, and pauses after it where the script says so.
     fn take_chunk(&mut self, chunk: Chunk, now: Time) -> (State, [Option<Action>; 2]) {
         let bytes = chunk.payload.len() as u64;
-        self.next_seq = self.next_seq.wrapping_add(1);
-        self.position = self.position.saturating_add(bytes);
         if bytes > 0 {
             self.chunk_heard = now;
         }

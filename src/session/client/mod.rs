@@ -2,6 +2,7 @@
 
 mod earlier;
 mod machine;
+mod received;
 
 use std::time::Duration;
 
