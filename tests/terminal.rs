@@ -54,7 +54,7 @@ fn a_stopped_job_leaves_the_terminal_as_it_was() {
     let terminal = &mut stage.terminal;
     terminal.line(&play);
     for _ in 0..2 {
-        terminal.wait_for("q quit");
+        terminal.wait_for("rtt ");
         terminal.keys("\x1a");
         let last = terminal.wait_for("prompt$ ");
         let cleared = last.rfind(CLEAR).expect("the rows are cleared");
@@ -62,7 +62,7 @@ fn a_stopped_job_leaves_the_terminal_as_it_was() {
         assert!(terminal.is_sane());
         terminal.line("fg");
     }
-    terminal.wait_for("q quit");
+    terminal.wait_for("rtt ");
     terminal.keys("q");
     terminal.wait_for("CLOSE_STREAM");
     terminal.wait_for("prompt$ ");
@@ -80,7 +80,7 @@ fn a_job_in_the_background_draws_nothing() {
     assert!(!terminal.shown.contains(FRAME), "{}", terminal.shown.escape_debug());
 
     terminal.line("fg");
-    terminal.wait_for("q quit");
+    terminal.wait_for("rtt ");
     terminal.keys("\x1a");
     terminal.wait_for("prompt$ ");
     terminal.line("bg");
@@ -100,7 +100,7 @@ fn a_play_that_outlives_its_terminal_ends_with_the_media_and_costs_nothing() {
     let play = stage.play("-o out --json --progress bar");
     stage.terminal.run("trap '' HUP; mkfifo ended");
     stage.terminal.line(&format!("({play}; {{ echo exit $?; times; }} >ended)"));
-    stage.terminal.wait_for("q quit");
+    stage.terminal.wait_for("rtt ");
     stage.terminal.hang_up();
 
     let ended = fs::read_to_string(stage.dir.path().join("ended")).unwrap();
@@ -134,7 +134,7 @@ fn a_signal_leaves_the_terminal_as_it_was() {
         let play = stage.play("-o out");
         let terminal = &mut stage.terminal;
         terminal.line(&format!("sh -c 'echo $$ >pid; exec {}'", play.replace('\'', "")));
-        terminal.wait_for("q quit");
+        terminal.wait_for("rtt ");
         let pid = fs::read_to_string(stage.dir.path().join("pid")).unwrap();
         let kill = ["-s", signal, pid.trim()];
         assert!(Command::new("kill").args(kill).status().unwrap().success());

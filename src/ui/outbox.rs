@@ -122,7 +122,7 @@ impl<E: Shown> MakeWriter<'_> for LogWriter<E> {
 impl<E: Shown> io::Write for LogWriter<E> {
     /// Takes one whole line, which is what `tracing` writes at a time.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(line).trim_end().to_owned();
+        let text = String::from_utf8_lossy(line).trim().to_owned();
         self.0.put(Message::Log(text), FLOOD);
         Ok(line.len())
     }
@@ -203,9 +203,9 @@ mod tests {
     }
 
     #[test]
-    fn a_log_line_arrives_whole_and_without_its_end() {
+    fn a_log_line_arrives_whole_and_without_the_space_around_it() {
         let (sink, inbox) = channel::<Told>();
-        io::Write::write_all(&mut LogWriter::new(sink), b"WARN two words\n").unwrap();
+        io::Write::write_all(&mut LogWriter::new(sink), b" WARN two words\n").unwrap();
         let messages = inbox.wait_until(None);
         assert!(matches!(&messages[..], [Message::Log(line)] if line == "WARN two words"));
     }

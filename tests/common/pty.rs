@@ -4,8 +4,9 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Connects its own stdin and stdout to a new terminal, in which it runs its arguments.
-const BRIDGE: &str = "import pty, sys; pty.spawn(sys.argv[1:])";
+/// Connects its own stdin and stdout to a new terminal, in which it runs its arguments. After two
+/// minutes the terminal goes away, so that a test that waits in vain fails.
+const BRIDGE: &str = "import pty, signal, sys; signal.alarm(120); pty.spawn(sys.argv[1:])";
 /// Stands before what commands print, and not in what is typed.
 const MARK: &str = "mark-";
 

@@ -72,7 +72,7 @@ fn strip(seq: u32, width: usize, color: &str) -> String {
 type Ranked = (u8, String);
 
 /// The rank of the keys among the figures.
-const KEYS: u8 = 5;
+const KEYS: u8 = 4;
 
 /// The figures, and the keys at the right.
 fn figures_row(moment: &Moment, width: usize) -> String {
@@ -123,7 +123,7 @@ fn figures(moment: &Moment) -> Vec<Ranked> {
         (2, Some(moment.rtt())),
         (KEYS + 2, moment.echo()),
         (3, Some(format!("lost {lost_packets} own"))),
-        (4, version),
+        (KEYS, version),
         (KEYS + 1, moment.terms()),
     ];
     fields.into_iter().filter_map(|(rank, text)| Some((rank, text?))).collect()
@@ -188,7 +188,8 @@ mod tests {
         let least = "chunk 5 · 320 KiB · rtt 0.31 ms · lost 3 own";
         assert_eq!(figures(&moment, 47), least);
         assert_eq!(figures(&moment, 54), format!("{least} · v1"));
-        assert_eq!(figures(&moment, 71), format!("{least} · v1    ␣ pause · q quit"));
+        assert_eq!(figures(&moment, 65), format!("{least}   ␣ pause · q quit"));
+        assert_eq!(figures(&moment, 71), format!("{least}   space pauses · q quits"));
         assert_eq!(figures(&moment, 75), format!("{least} · v1  space pauses · q quits"));
         assert!(figures(&moment, 104).starts_with(&format!("{least} · v1 · paced 500 kbit/s   ")));
         moment.snapshot.size = Some(20 << 20);
