@@ -8,6 +8,7 @@ mod player;
 mod progress;
 mod sink;
 
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use player::{Player, stop};
 
 pub use course::Discontinuity;
 pub use progress::{Event, MediaInfo, Phase, Snapshot, Title};
-pub use sink::{Error as SinkError, Origin, Sink, Target};
+pub use sink::{Error as SinkError, Origin, Sink, Target, Unfinished};
 
 /// How long what is queued may take to reach the sink when playing is over before its end.
 const ABANDON_GRACE: Duration = Duration::from_secs(1);
@@ -105,15 +106,6 @@ pub enum Outcome {
     PipeClosed,
 }
 
-/// A file that is not complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfinished {
-    /// Its provisional name.
-    pub part: PathBuf,
-    /// Whether the same play can go on with it.
-    pub resumable: bool,
-}
-
 /// Playing failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -135,6 +127,11 @@ pub enum Error {
     /// The server speaks only version 1.
     #[error("the server speaks protocol version 1, which has no {0}")]
     NeedsVersion2(&'static str),
+    /// The server speaks only version 1, and what came before cannot be gone on with.
+    #[error(
+        "the server speaks protocol version 1, which cannot go on in the middle of the media"
+    )]
+    CannotContinue,
     /// The server broke off its answer, or gave none.
     #[error("the server did not answer {0}")]
     NoAnswer(&'static str),
@@ -142,7 +139,7 @@ pub enum Error {
     #[error("the server's list of titles does not end: gave up after {} entries", ask::MAX_TITLES)]
     EndlessCatalogue,
     /// As the cause says; what came before it is kept in a file of its own.
-    #[error("{cause}; what came so far is in {}{}", part.display(), way_out(cause))]
+    #[error("{}; what came so far is in {}{}", chain(cause), part.display(), way_out(cause))]
     Partial {
         /// What went wrong.
         cause: Box<Error>,
@@ -158,12 +155,23 @@ fn title_needed(titles: &[Title]) -> String {
     }
 }
 
+/// An error with its causes.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 /// What to do where the rest of a partial file cannot be had any more.
 fn way_out(cause: &Error) -> &'static str {
     let changed = match cause {
         Error::Session(End::Refused { code, .. }) => *code == NackCode::MediaChanged as u16,
         Error::Session(End::Closed { reason, .. }) => *reason == CloseReason::MEDIA,
-        Error::Discontinuity(Discontinuity::Media) => true,
+        Error::Discontinuity(Discontinuity::Media) | Error::CannotContinue => true,
         _ => false,
     };
     if changed { "; --no-continue fetches what is there now" } else { "" }
@@ -215,12 +223,18 @@ async fn conclude(
     commands: &mut mpsc::UnboundedReceiver<Command>,
 ) -> Result<Outcome, Error> {
     let part = sink.part();
+    // What a writer that did not end in time leaves, as far as one can see.
+    let seen = || {
+        let part = part.clone().filter(|part| part.exists())?;
+        let resumable = part.with_added_extension("json").exists();
+        Some(Unfinished { part, resumable })
+    };
     let cause = match ended {
         Ok(Ended::Session(End::Complete)) => {
             // A player that is paused takes its time over what is queued.
             let finished = tokio::select! {
                 finished = sink.finish(digest) => finished,
-                () = stop(commands) => return Ok(Outcome::Stopped(None)),
+                () = stop(commands) => return Ok(Outcome::Stopped(seen())),
             };
             return match finished {
                 Err(error) if error.is_closed_pipe() => Ok(Outcome::PipeClosed),
@@ -233,19 +247,18 @@ async fn conclude(
         Err(error) => Some(error),
     };
     // A player that is paused must not keep us from leaving.
-    let written = timeout(ABANDON_GRACE, sink.abandon()).await;
-    let kept = part.filter(|part| part.exists());
-    let unfinished = |part: PathBuf| {
-        let resumable = part.with_added_extension("json").exists();
-        Unfinished { part, resumable }
+    let (cause, kept) = match (cause, timeout(ABANDON_GRACE, sink.abandon()).await) {
+        (cause, Ok(Ok(kept))) => (cause, kept),
+        (None, Ok(Err(error))) if error.is_closed_pipe() => return Ok(Outcome::PipeClosed),
+        (None, Ok(Err(error))) => (Some(error.into()), seen()),
+        (cause, _) => (cause, seen()),
     };
-    match (cause, written) {
-        (None, Ok(Err(error))) if error.is_closed_pipe() => Ok(Outcome::PipeClosed),
-        (None, Ok(Err(error))) => Err(error.into()),
-        (None, _) => Ok(Outcome::Stopped(kept.map(unfinished))),
-        (Some(cause), _) => Err(match kept {
-            Some(part) => Error::Partial { cause: Box::new(cause), part },
-            None => cause,
-        }),
+    match (cause, kept) {
+        (None, kept) => Ok(Outcome::Stopped(kept)),
+        // What stops a file from being written names it.
+        (Some(cause @ Error::Sink(_)), _) | (Some(cause), None) => Err(cause),
+        (Some(cause), Some(Unfinished { part, .. })) => {
+            Err(Error::Partial { cause: Box::new(cause), part })
+        }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::connect::connect;
-use super::course::{Backoff, Course};
+use super::course::{Backoff, Course, Discontinuity};
 use super::driver::{Driver, Ended, Parts};
 use super::progress::{Event, Reporter, Snapshot, Title};
 use super::sink::Sink;
@@ -47,24 +47,35 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         let course = Course::new(settings, start, sink.is_discard());
         let reporter = Reporter::new(snapshot, report);
         let mut player = Self { server, settings, connector, sink, commands, reporter, course };
-        player.take_up();
+        player.take_up()?;
         Ok(player)
     }
 
     /// Goes on with what an earlier play left, if it is what is asked for now.
-    fn take_up(&mut self) {
-        let Some((origin, bytes)) = self.sink.resumed().cloned() else { return };
+    fn take_up(&mut self) -> Result<(), Error> {
+        let Some((origin, bytes)) = self.sink.resumed().cloned() else { return Ok(()) };
         let same_title = self.settings.title.is_none() || self.settings.title == origin.title;
         let same_start = match self.settings.start {
             Start::Byte(start) => start == origin.start,
             Start::Fraction(_) => true,
         };
-        if same_title && same_start {
-            self.course.continue_from(&origin, bytes);
-            self.reporter.continuing(bytes);
-        } else {
-            self.sink.start_over();
+        if !same_title || !same_start {
+            return Ok(self.sink.start_over()?);
         }
+        self.course.continue_from(&origin, bytes);
+        if bytes > 0 {
+            self.reporter.continuing(bytes);
+        }
+        Ok(())
+    }
+
+    /// Gives up what an earlier play left, if it may be replaced, and starts at this byte.
+    fn start_over(&mut self, start: u64) -> Result<(), Error> {
+        self.sink.start_over()?;
+        let mut course = Course::new(self.settings, start, self.sink.is_discard());
+        (course.script, course.paused) = (self.course.script, self.course.paused);
+        self.course = course;
+        Ok(())
     }
 
     /// Plays to the end, or to what cannot be repaired.
@@ -82,6 +93,9 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
                 backoff = Backoff::new();
             } else if rested {
                 progress = Instant::now();
+            }
+            if self.replaces_earlier(&ended) {
+                continue;
             }
             let Some(loss) = self.loss(&ended) else { return ended };
             let delay = backoff.next().max(loss.not_before);
@@ -142,11 +156,11 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         if self.settings.start != Start::Byte(0) {
             return Err(Error::NeedsVersion2("start offset"));
         }
-        if self.course.position > 0 {
-            self.sink.start_over();
-            self.course = Course::new(self.settings, 0, self.sink.is_discard());
+        // What came of this play is with its player, or in its file.
+        if self.course.is_resumable() && self.course.position > 0 {
+            return Err(Error::CannotContinue);
         }
-        Ok(())
+        self.start_over(0).map_err(|_| Error::CannotContinue)
     }
 
     /// Finds out at which byte a part of the whole begins.
@@ -155,18 +169,24 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         let options = self.course.request();
         let size = ask::size(connection, open, options, self.patience()).await?;
         let start = (size as f64 * part) as u64;
-        if self.course.start != start {
-            // What an earlier play left begins elsewhere.
-            if self.sink.resumed().is_some() {
-                self.sink.start_over();
-            }
-            (self.course.start, self.course.position) = (start, start);
-        }
-        Ok(())
+        // What an earlier play left may begin elsewhere.
+        if self.course.start == start { Ok(()) } else { self.start_over(start) }
     }
 
     fn patience(&self) -> Duration {
         self.settings.connect_timeout
+    }
+
+    /// Whether the server has other media now than an earlier play got a part of, and that part
+    /// may be replaced: then it will be.
+    fn replaces_earlier(&mut self, ended: &Result<Ended, Error>) -> bool {
+        let changed = match ended {
+            Ok(Ended::Session(End::Refused { code, .. })) => *code == NackCode::MediaChanged as u16,
+            Ok(Ended::Broken(discontinuity)) => *discontinuity == Discontinuity::Media,
+            _ => false,
+        };
+        let is_earlier = !self.course.is_resumable() && self.sink.resumed().is_some();
+        changed && is_earlier && self.start_over(self.course.start).is_ok()
     }
 
     /// Whether a session ended in a way that another one can repair.
