@@ -43,6 +43,7 @@ fn of_client(error: &client::Error) -> u8 {
         client::Error::Unverifiable { .. }
         | client::Error::Unverified(_)
         | client::Error::Sink(client::SinkError::Digest)
+        | client::Error::CannotContinue
         | client::Error::EndlessCatalogue => INCOMPLETE,
         client::Error::Sink(_) | client::Error::NeedsVersion2(_) => FAILURE,
         client::Error::TitleNeeded(_) => USAGE,

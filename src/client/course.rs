@@ -69,7 +69,10 @@ impl Course {
     /// The same play as an earlier one, of which these bytes are there.
     pub(super) fn continue_from(&mut self, origin: &Origin, bytes: u64) {
         self.title = origin.title.clone();
-        self.validator = Some(origin.validator.clone().into());
+        if bytes > 0 {
+            self.validator = Some(origin.validator.clone().into());
+            self.digest = origin.digest;
+        }
         self.start = origin.start;
         self.position = self.start.saturating_add(bytes);
     }
@@ -153,7 +156,8 @@ impl Course {
     /// What to keep beside an unfinished file.
     pub(super) fn origin(&self, server: String) -> Option<Origin> {
         let validator = self.validator.as_ref()?.to_vec();
-        Some(Origin { server, title: self.title.clone(), validator, start: self.start })
+        let (title, start, digest) = (self.title.clone(), self.start, self.digest);
+        Some(Origin { server, title, validator, start, digest })
     }
 }
 

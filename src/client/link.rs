@@ -65,7 +65,7 @@ impl Dialer {
     async fn resume(self: Arc<Self>, request: Request) -> Result<Opened, Error> {
         let (mut connection, fingerprint) = self.connect(self.patience).await?;
         if connection.handle().version() == Version::V1 {
-            return Err(Error::NeedsVersion2("way to go on where a play was interrupted"));
+            return Err(Error::CannotContinue);
         }
         let granted = open(&mut connection, request, self.patience).await?;
         Ok(Opened { connection, fingerprint, granted })

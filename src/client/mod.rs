@@ -14,6 +14,7 @@ mod silence;
 mod sink;
 mod verdict;
 
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use player::{Player, stop};
 
 pub use only_title::only_title;
 pub use progress::{Event, MediaInfo, Phase, Snapshot, Title};
-pub use sink::{Error as SinkError, Origin, Published, Sink, Target};
+pub use sink::{Error as SinkError, Origin, Published, Sink, Target, Unfinished};
 pub use verdict::{Kept, Place, Unverified, Verdict};
 
 /// How long what is queued may take to reach the sink when playing is over before its end.
@@ -117,15 +118,6 @@ pub enum Outcome {
     PipeClosed,
 }
 
-/// A file that is not complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfinished {
-    /// Its provisional name.
-    pub part: PathBuf,
-    /// Whether the same play can go on with it.
-    pub resumable: bool,
-}
-
 /// Playing failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -152,6 +144,9 @@ pub enum Error {
     /// The server speaks only version 1.
     #[error("the server speaks protocol version 1, which has no {0}")]
     NeedsVersion2(&'static str),
+    /// The server speaks only version 1, and what came before cannot be gone on with.
+    #[error("the server speaks protocol version 1, which cannot go on in the middle of the media")]
+    CannotContinue,
     /// The server did not answer in time.
     #[error(
         "the server did not answer {question} within {after} s; --connect-timeout waits longer"
@@ -186,7 +181,7 @@ pub enum Error {
     #[error("no connection to the server brought any progress for {} s", .0.as_secs_f64())]
     NoProgress(Duration),
     /// As the cause says; what came before it is kept in a file of its own.
-    #[error("{cause}; what came so far is in {}{}", part.display(), way_out(cause))]
+    #[error("{}; what came so far is in {}{}", chain(cause), part.display(), way_out(cause))]
     Partial {
         /// What went wrong.
         cause: Box<Error>,
@@ -222,13 +217,24 @@ fn no_such_title(title: &str, nearest: &[String]) -> String {
     )
 }
 
+/// An error with its causes.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 /// What to do where the rest of a partial file cannot be had any more.
 fn way_out(cause: &Error) -> &'static str {
     let changed = match cause {
         Error::Unverified(Unverified::NoDigest) => return "; the same command asks for it again",
         Error::Session(End::Refused { code, .. }) => *code == NackCode::MediaChanged as u16,
         Error::Session(End::Closed { reason, .. }) => *reason == CloseReason::MEDIA,
-        Error::Session(End::Discontinuity(Discontinuity::Media)) => true,
+        Error::Session(End::Discontinuity(Discontinuity::Media)) | Error::CannotContinue => true,
         _ => false,
     };
     if changed { "; --no-continue fetches what is there now" } else { "" }
@@ -286,12 +292,18 @@ async fn conclude(
     commands: &mut mpsc::UnboundedReceiver<Command>,
 ) -> Result<Outcome, Error> {
     let part = sink.part();
+    // What a writer that did not end in time leaves, as far as one can see.
+    let seen = || {
+        let part = part.clone().filter(|part| part.exists())?;
+        let resumable = part.with_added_extension("json").exists();
+        Some(Unfinished { part, resumable })
+    };
     let cause = match ended {
         Ok(Ended::Session(End::Complete)) if part.is_none() || required.is_none() => {
             // A player that is paused takes its time over what is queued.
             let finished = tokio::select! {
                 finished = sink.finish(course.digest) => finished,
-                () = stop(commands) => return Ok(Outcome::Stopped(None)),
+                () = stop(commands) => return Ok(Outcome::Stopped(seen())),
             };
             return match (finished, required) {
                 (Err(error), _) if error.is_closed_pipe() => Ok(Outcome::PipeClosed),
@@ -306,19 +318,18 @@ async fn conclude(
         Err(error) => Some(error),
     };
     // A player that is paused must not keep us from leaving.
-    let written = timeout(ABANDON_GRACE, sink.abandon()).await;
-    let kept = part.filter(|part| part.exists());
-    let unfinished = |part: PathBuf| {
-        let resumable = part.with_added_extension("json").exists();
-        Unfinished { part, resumable }
+    let (cause, kept) = match (cause, timeout(ABANDON_GRACE, sink.abandon()).await) {
+        (cause, Ok(Ok(kept))) => (cause, kept),
+        (None, Ok(Err(error))) if error.is_closed_pipe() => return Ok(Outcome::PipeClosed),
+        (None, Ok(Err(error))) => (Some(error.into()), seen()),
+        (cause, _) => (cause, seen()),
     };
-    match (cause, written) {
-        (None, Ok(Err(error))) if error.is_closed_pipe() => Ok(Outcome::PipeClosed),
-        (None, Ok(Err(error))) => Err(error.into()),
-        (None, _) => Ok(Outcome::Stopped(kept.map(unfinished))),
-        (Some(cause), _) => Err(match kept {
-            Some(part) => Error::Partial { cause: Box::new(cause), part },
-            None => cause,
-        }),
+    match (cause, kept) {
+        (None, kept) => Ok(Outcome::Stopped(kept)),
+        // What stops a file from being written names it.
+        (Some(cause @ Error::Sink(_)), _) | (Some(cause), None) => Err(cause),
+        (Some(cause), Some(Unfinished { part, .. })) => {
+            Err(Error::Partial { cause: Box::new(cause), part })
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::silence::Silence;
 use super::sink::Sink;
 use super::{Command, Error, Server, Settings, Start, Unverified, ask};
 use crate::protocol::{CloseReason, NackCode, Version};
-use crate::session::client::End;
+use crate::session::client::{Discontinuity, End};
 use crate::transport::Connection;
 
 /// The least time that a try to get a connection back has, however little of `retry_for` is left.
@@ -64,24 +64,36 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             course: Course::new(settings, start, sink.is_discard()),
             sink,
         };
-        player.take_up();
+        player.take_up()?;
         Ok(player)
     }
 
     /// Goes on with what an earlier play left, if it is what is asked for now.
-    fn take_up(&mut self) {
-        let Some((origin, bytes)) = self.sink.resumed().cloned() else { return };
+    fn take_up(&mut self) -> Result<(), Error> {
+        let Some((origin, bytes)) = self.sink.resumed().cloned() else { return Ok(()) };
         let same_title = self.settings.title.is_none() || self.settings.title == origin.title;
         let same_start = match self.settings.start {
             Start::Byte(start) => start == origin.start,
             Start::Fraction(_) => true,
         };
-        if same_title && same_start {
-            self.course.continue_from(&origin, bytes);
-            self.reporter.continuing(bytes);
-        } else {
-            self.sink.start_over();
+        if !same_title || !same_start {
+            return Ok(self.sink.start_over()?);
         }
+        self.course.continue_from(&origin, bytes);
+        if bytes > 0 {
+            self.reporter.continuing(bytes);
+        }
+        Ok(())
+    }
+
+    /// Gives up what an earlier play left, if it may be replaced, and starts at this byte.
+    fn start_over(&mut self, start: u64) -> Result<(), Error> {
+        self.sink.start_over()?;
+        let mut course = Course::new(self.settings, start, self.sink.is_discard());
+        course.script = self.course.script;
+        course.paused_by_user = self.course.paused_by_user;
+        self.course = course;
+        Ok(())
     }
 
     /// Plays to the end, or to what cannot be repaired.
@@ -120,6 +132,10 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
                 Ok(Outcome::Ended(ended)) => Ok(ended),
                 Err(error) => Err(error),
             };
+            if self.is_other_than_earlier(&ended) {
+                self.start_over(self.course.start)?;
+                continue;
+            }
             let Some(loss) = Loss::of(&ended, &self.course) else { return ended };
             if loss.waits_for_user && !self.wait_for_resume(&loss).await {
                 return Ok(Ended::Session(End::Stopped));
@@ -254,11 +270,11 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         if self.settings.require_digest {
             return Err(Error::Unverified(Unverified::Version1));
         }
-        if self.course.position > 0 {
-            self.sink.start_over();
-            self.course = Course::new(self.settings, 0, self.sink.is_discard());
+        // What came of this play is with its player, or in its file.
+        if self.course.is_resumable() && self.course.position > 0 {
+            return Err(Error::CannotContinue);
         }
-        Ok(())
+        self.start_over(0).map_err(|_| Error::CannotContinue)
     }
 
     /// Finds out at which byte a part of the whole begins; false if the play is over before.
@@ -269,14 +285,24 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         let Some(size) = self.unless_over(size).await else { return Ok(false) };
         let size = size?;
         let start = (size as f64 * part) as u64;
+        // What an earlier play left may begin elsewhere.
         if self.course.start != start {
-            // What an earlier play left begins elsewhere.
-            if self.sink.resumed().is_some() {
-                self.sink.start_over();
-            }
-            (self.course.start, self.course.position) = (start, start);
+            self.start_over(start)?;
         }
         Ok(true)
+    }
+
+    /// Whether the server has other media than an earlier play got a part of.
+    fn is_other_than_earlier(&self, ended: &Result<Ended, Error>) -> bool {
+        let end = match ended {
+            Ok(Ended::Session(end)) | Err(Error::Session(end)) => end,
+            _ => return false,
+        };
+        let other = match end {
+            End::Refused { code, .. } => *code == NackCode::MediaChanged as u16,
+            end => *end == End::Discontinuity(Discontinuity::Media),
+        };
+        other && !self.course.is_resumable() && self.sink.resumed().is_some()
     }
 
     /// What the driver of a session works with.

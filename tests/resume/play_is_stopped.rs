@@ -15,7 +15,8 @@ fn kill_and_continue(server: &Server, home: &Path, bytes: &[u8], point: u64) {
     play.signal("-KILL");
     assert_eq!(play.finish().code, None, "killed at {point}");
     assert!(!out.exists());
-    let kept = fs::metadata(beside(&out, "part")).unwrap().len();
+    let kept = recorded(&out);
+    assert!(kept <= fs::metadata(beside(&out, "part")).unwrap().len());
 
     let played = Played::of(server.play_to(&out, &["--rate", "max"]));
     played.assert_exit(0);
@@ -27,6 +28,12 @@ fn kill_and_continue(server: &Server, home: &Path, bytes: &[u8], point: u64) {
     assert_eq!(offsets, if kept > 0 { &said[..] } else { &[] });
     assert_nothing_beside(&out);
     fs::remove_file(out).unwrap();
+}
+
+/// Bytes of the part that are known to be on the disk.
+fn recorded(out: &Path) -> u64 {
+    let record = fs::read(beside(out, "part.json")).unwrap();
+    serde_json::from_slice::<serde_json::Value>(&record).unwrap()["bytes"].as_u64().unwrap()
 }
 
 fn at_random(count: usize, workers: usize) {
@@ -124,8 +131,14 @@ fn and_another_start_is_another_play() {
         [("25%", "50%", SIZE / 2), ("25%", "0", 0), ("100", "10%", SIZE / 10)]
     {
         interrupted(&server, &out, &["--start", first]);
-        let played = Played::of(server.play_to(&out, &["--rate", "max", "--start", second]));
-        played.assert_exit(0);
+        let kept = fs::read(beside(&out, "part")).unwrap();
+        let args = ["--rate", "max", "--start", second];
+        let refused = Played::of(server.play_to(&out, &args));
+        refused.assert_exit(1);
+        assert!(refused.stderr.contains("--no-continue"), "{}", refused.stderr);
+        assert!(fs::read(beside(&out, "part")).unwrap() == kept, "{first}, then {second}");
+        let args = [&args[..], &["--no-continue"]].concat();
+        Played::of(server.play_to(&out, &args)).assert_exit(0);
         assert!(fs::read(&out).unwrap() == bytes[from..], "{first}, then {second}");
         fs::remove_file(&out).unwrap();
     }

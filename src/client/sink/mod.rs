@@ -1,14 +1,20 @@
 //! Where media goes. Writing happens on a thread of its own, behind a bounded queue: neither a
 //! slow disk nor a paused player makes the endpoint's thread wait.
 
+mod durable;
+mod error;
+mod filesystem;
 mod hasher;
 mod name;
 mod output;
+mod part;
+mod place;
+mod publish;
+mod record;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::io;
 use std::path::PathBuf;
 
 use crate::protocol::{Digest, Payload};
@@ -16,7 +22,9 @@ use name::file_name;
 use output::Output;
 use writer::{Message, Writer};
 
-pub use output::{Origin, Published};
+pub use error::Error;
+pub use output::Published;
+pub use record::Origin;
 
 /// A kind of sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,39 +65,13 @@ impl Target {
     }
 }
 
-/// Media cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file is there.
-    #[error("{} exists; add --force to overwrite it", .0.display())]
-    Exists(PathBuf),
-    /// A directory is there.
-    #[error("{} is a directory; name a file in it", .0.display())]
-    Directory(PathBuf),
-    /// Another process writes it.
-    #[error("{} is being written by another play", .0.display())]
-    Locked(PathBuf),
-    /// What was received is not what the server has.
-    #[error(
-        "the media is not what the server says it is: its BLAKE3 digest differs; the next try will \
-         start over"
-    )]
-    Digest,
-    /// The system says no.
-    #[error("cannot write {what}")]
-    Io {
-        /// The file, or standard output.
-        what: String,
-        /// What the system says.
-        source: io::Error,
-    },
-}
-
-impl Error {
-    /// Whether the reader of a pipe has gone, as a player does when it is quit.
-    pub fn is_closed_pipe(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
-    }
+/// A file that is not complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Its provisional name.
+    pub part: PathBuf,
+    /// Whether the same play can go on with it.
+    pub resumable: bool,
 }
 
 /// An open sink.
@@ -98,7 +80,7 @@ pub struct Sink(Option<Writer>);
 
 impl Sink {
     /// Opens a sink. What would stop it from being written in the end stops it here, before
-    /// anything is fetched.
+    /// anything is fetched. What is there is not changed before [`Sink::begin`].
     ///
     /// # Errors
     /// The file exists and may not be overwritten, or cannot be made.
@@ -106,7 +88,9 @@ impl Sink {
         let output = match target {
             Target::Discard => return Ok(Self(None)),
             Target::Stdout => Output::stdout()?,
-            Target::File { path, overwrite, resume } => Output::file(path, *overwrite, *resume)?,
+            Target::File { path, overwrite, resume } => {
+                Output::file(path, *overwrite, *resume, &filesystem::Native)?
+            }
             Target::Directory { path, .. } => return Err(Error::Directory(path.clone())),
         };
         Writer::start(output).map(|writer| Self(Some(writer)))
@@ -127,18 +111,19 @@ impl Sink {
         self.0.as_ref()?.resumed()
     }
 
-    /// Throws away what an earlier play left.
-    pub fn start_over(&mut self) {
-        if let Some(writer) = &mut self.0 {
-            writer.start_over();
-        }
+    /// Has what an earlier play left replaced once media comes.
+    ///
+    /// # Errors
+    /// It is there, and may not be replaced.
+    pub fn start_over(&mut self) -> Result<(), Error> {
+        self.0.as_mut().map_or(Ok(()), Writer::start_over)
     }
 
     /// Says what the media is that comes next, so that a later play can go on with it; and
     /// whether to compute its digest on the way.
     pub fn begin(&self, origin: Option<Origin>, hash: bool) {
         if let Some(writer) = &self.0 {
-            writer.tell(Message::Begin { origin, hash });
+            writer.begin(origin, hash);
         }
     }
 
@@ -185,20 +170,20 @@ impl Sink {
     /// Something could not be written, now or before, or the media is not the right one.
     pub async fn finish(self, digest: Option<Digest>) -> Result<Published, Error> {
         match self.0 {
-            Some(writer) => writer.end(Message::Complete(digest)).await,
+            Some(writer) => Ok(writer.end(Message::Complete(digest)).await?.published),
             None => Ok(Published::default()),
         }
     }
 
     /// Gives up: what was handed over is still written, but the file keeps its provisional name,
-    /// and an empty one goes.
+    /// and is returned; an empty one goes.
     ///
     /// # Errors
     /// Something could not be written, now or before.
-    pub async fn abandon(self) -> Result<(), Error> {
+    pub async fn abandon(self) -> Result<Option<Unfinished>, Error> {
         match self.0 {
-            Some(writer) => writer.end(Message::Abandon).await.map(drop),
-            None => Ok(()),
+            Some(writer) => Ok(writer.end(Message::Abandon).await?.unfinished),
+            None => Ok(None),
         }
     }
 

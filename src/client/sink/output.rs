@@ -1,38 +1,21 @@
 //! The file or pipe behind a sink, seen from the thread that writes it.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, IoSlice, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{self, BufReader, IoSlice, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
-use super::Error;
+use super::durable::MOST_BEHIND;
+use super::filesystem::FileSystem;
 use super::hasher::Hasher;
+use super::part::Part;
+use super::place::Destination;
+use super::record::Origin;
+use super::{Error, Unfinished};
 use crate::protocol::{Digest, Payload};
-
-/// Where unfinished media comes from. It is kept beside the file, so that a later play can go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The server, as the user named it; for people, because a server may move.
-    pub server: String,
-    /// The title.
-    pub title: Option<String>,
-    /// What tells the media from any other.
-    pub validator: Vec<u8>,
-    /// The byte of the media at which the file begins.
-    pub start: u64,
-}
-
-/// What stands in `NAME.part.json`.
-#[derive(Debug, Serialize, Deserialize)]
-struct Record {
-    #[serde(flatten)]
-    origin: Origin,
-    /// Bytes of the file that are known to be on the disk. There may be more.
-    bytes: u64,
-}
 
 /// An open file or pipe.
 #[derive(Debug)]
@@ -40,12 +23,12 @@ pub(super) struct Output {
     file: File,
     /// What it is called in errors.
     what: String,
-    /// A file's own names; `None` for pipes and devices, which have nothing to rename.
-    names: Option<Names>,
-    overwrite: bool,
-    origin: Option<Origin>,
+    /// A file's own matters; `None` for pipes and devices, which have nothing to rename.
+    part: Option<Part>,
     /// Bytes in the file.
     written: u64,
+    /// How many of them were to be made durable by the newest checkpoint.
+    checkpointed: u64,
     hasher: Option<Hasher>,
 }
 
@@ -58,88 +41,43 @@ pub struct Published {
     pub digest: Option<Digest>,
 }
 
-/// The names that a file has in its life.
-#[derive(Debug)]
-struct Names {
-    path: PathBuf,
-    part: PathBuf,
-    record: PathBuf,
-}
-
-impl Names {
-    fn new(path: &Path) -> Self {
-        let with = |suffix: &str| {
-            let mut name = path.file_name().map(OsString::from).unwrap_or_default();
-            name.push(suffix);
-            path.with_file_name(name)
-        };
-        Self { path: path.to_owned(), part: with(".part"), record: with(".part.json") }
-    }
-}
-
 impl Output {
     /// Standard output without std's line buffer.
     pub(super) fn stdout() -> Result<Self, Error> {
         let what = "stdout".to_owned();
         match io::stdout().as_fd().try_clone_to_owned() {
-            Ok(fd) => Ok(Self::direct(File::from(fd), what)),
+            Ok(fd) => Ok(Self::new(File::from(fd), what, None)),
             Err(source) => Err(Error::Io { what, source }),
         }
     }
 
-    fn direct(file: File, what: String) -> Self {
-        let (names, origin, hasher) = (None, None, None);
-        Self { file, what, names, overwrite: false, origin, written: 0, hasher }
+    /// A file, or whatever else has this name. What would stop it from being published is found
+    /// out here, as far as the system tells.
+    pub(super) fn file(
+        path: &Path,
+        overwrite: bool,
+        resume: bool,
+        file_system: &'static dyn FileSystem,
+    ) -> Result<Self, Error> {
+        let place = match Destination::of(path, file_system)? {
+            Destination::Device(file) => {
+                return Ok(Self::new(file, path.display().to_string(), None));
+            }
+            Destination::Place(place) => place,
+        };
+        if place.stat(&place.name)?.is_some() {
+            if !overwrite {
+                return Err(Error::Exists(path.to_owned()));
+            }
+            place.check_replaceable(&place.name)?;
+        }
+        let (file, part) = Part::open(place, overwrite, resume)?;
+        Ok(Self::new(file, part.path().display().to_string(), Some(part)))
     }
 
-    pub(super) fn file(path: &Path, overwrite: bool, resume: bool) -> Result<Self, Error> {
-        let what = path.display().to_string();
-        match fs::metadata(path) {
-            Ok(there) if there.is_dir() => return Err(Error::Directory(path.to_owned())),
-            Ok(there) if !there.is_file() => {
-                let opened = OpenOptions::new().write(true).open(path);
-                return match opened {
-                    Ok(file) => Ok(Self::direct(file, what)),
-                    Err(source) => Err(Error::Io { what, source }),
-                };
-            }
-            Ok(_) if !overwrite => return Err(Error::Exists(path.to_owned())),
-            _ => {}
-        }
-        let names = Names::new(path);
-        let what = names.part.display().to_string();
-        let io_error = |source| Error::Io { what: what.clone(), source };
-        let mut options = OpenOptions::new();
-        let file = options
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(&names.part)
-            .map_err(io_error)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked(names.part)),
-            Err(TryLockError::Error(source)) => return Err(io_error(source)),
-        }
-        let written = file.metadata().map_err(io_error)?.len();
-        let mut output = Self {
-            origin: resume.then(|| read_record(&names.record, written)).flatten(),
-            file,
-            what,
-            names: Some(names),
-            overwrite,
-            written,
-            hasher: None,
-        };
-        match output.origin {
-            Some(_) => {
-                output.file.seek(SeekFrom::End(0)).map_err(|source| output.error(source))?;
-            }
-            // Only whoever holds the lock may drop what an earlier run left.
-            None => output.start_over()?,
-        }
-        Ok(output)
+    fn new(file: File, what: String, part: Option<Part>) -> Self {
+        let written = part.as_ref().and_then(Part::continued).map_or(0, |(_, bytes)| bytes);
+        Self { file, what, part, written, checkpointed: written, hasher: None }
     }
 
     pub(super) fn what(&self) -> &str {
@@ -148,47 +86,73 @@ impl Output {
 
     /// The provisional name of a file.
     pub(super) fn part(&self) -> Option<PathBuf> {
-        Some(self.names.as_ref()?.part.clone())
+        Some(self.part.as_ref()?.path())
+    }
+
+    /// Whether files that are there may be replaced.
+    pub(super) fn overwrites(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.overwrite)
     }
 
     /// What an earlier play left.
     pub(super) fn resumed(&self) -> Option<(Origin, u64)> {
-        Some((self.origin.clone()?, self.written))
+        self.part.as_ref()?.continued()
     }
 
-    /// Throws away what an earlier play left.
-    pub(super) fn start_over(&mut self) -> Result<(), Error> {
-        self.origin = None;
-        self.written = 0;
-        self.file.set_len(0).map_err(|source| self.error(source))?;
-        self.file.rewind().map_err(|source| self.error(source))?;
-        self.forget()
+    /// Has what an earlier play left replaced once media comes.
+    pub(super) fn start_over(&mut self) {
+        if let Some(part) = &mut self.part
+            && part.start_over()
+        {
+            (self.written, self.checkpointed) = (0, 0);
+        }
     }
 
-    /// Takes note of what comes next.
-    pub(super) fn begin(&mut self, origin: Option<Origin>, hash: bool) -> Result<(), Error> {
+    /// Takes note of what comes next. `ask` is called when it is time for a
+    /// [`Output::checkpoint`].
+    pub(super) fn begin(
+        &mut self,
+        origin: Option<Origin>,
+        hash: bool,
+        ask: impl Fn() + Send + 'static,
+    ) -> Result<(), Error> {
+        self.prepare()?;
         if hash && self.hasher.is_none() {
             let mut hasher = Hasher::default();
             if self.written > 0 {
-                self.hash_what_is_there(&mut hasher).map_err(|source| self.error(source))?;
+                self.hash_what_is_there(&mut hasher)?;
             }
             self.hasher = Some(hasher);
         }
-        if origin.is_some() {
-            self.origin = origin;
-            self.record()?;
+        match &mut self.part {
+            Some(part) => part.remember(origin, &self.file, self.written, ask),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Brings the hasher to where the file is, and the file back to its end.
-    fn hash_what_is_there(&mut self, hasher: &mut Hasher) -> io::Result<()> {
-        self.file.rewind()?;
-        io::copy(&mut BufReader::with_capacity(Hasher::RUN, &self.file), hasher)?;
-        self.file.seek(SeekFrom::End(0)).map(drop)
+    fn prepare(&mut self) -> Result<(), Error> {
+        match &mut self.part {
+            Some(part) => part.prepare(&mut self.file),
+            None => Ok(()),
+        }
+    }
+
+    /// Brings the hasher to where the file is.
+    fn hash_what_is_there(&mut self, hasher: &mut Hasher) -> Result<(), Error> {
+        let mut hash = || {
+            self.file.rewind()?;
+            let there = (&self.file).take(self.written);
+            io::copy(&mut BufReader::with_capacity(Hasher::RUN, there), hasher)
+        };
+        match hash() {
+            Ok(hashed) if hashed == self.written => Ok(()),
+            Ok(_) => Err(self.error(io::ErrorKind::UnexpectedEof.into())),
+            Err(source) => Err(self.error(source)),
+        }
     }
 
     pub(super) fn write(&mut self, payload: &Payload) -> Result<(), Error> {
+        self.prepare()?;
         let mut slices: Vec<IoSlice<'_>> =
             payload.pieces().iter().map(|piece| IoSlice::new(piece)).collect();
         let mut slices = slices.as_mut_slice();
@@ -198,6 +162,10 @@ impl Output {
                 Ok(0) => return Err(self.error(io::ErrorKind::WriteZero.into())),
                 Ok(written) => IoSlice::advance_slices(&mut slices, written),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A pipe may have been made non-blocking by whoever is at its other end.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    wait_for_room(&self.file).map_err(|source| self.error(source))?;
+                }
                 Err(error) => return Err(self.error(error)),
             }
         }
@@ -205,75 +173,53 @@ impl Output {
         if let Some(hasher) = &mut self.hasher {
             payload.pieces().iter().for_each(|piece| hasher.update(piece));
         }
+        if self.written - self.checkpointed >= MOST_BEHIND {
+            self.checkpoint()?;
+        }
         Ok(())
     }
 
-    /// Checks the media and gives a file its name once its bytes are on the disk.
-    pub(super) fn publish(mut self, digest: Option<Digest>) -> Result<Published, Error> {
-        let computed = self.hasher.as_mut().map(Hasher::finish);
-        if let (Some(digest), Some(computed)) = (digest, computed)
-            && computed != digest
-        {
-            self.forget()?;
-            return Err(Error::Digest);
-        }
-        let Some(names) = &self.names else {
-            return Ok(Published { path: None, digest: computed });
-        };
-        self.file.sync_all().map_err(|source| self.error(source))?;
-        if self.overwrite {
-            fs::rename(&names.part, &names.path).map_err(|source| self.error(source))?;
-        } else {
-            self.rename_to_nobodys(names)?;
-        }
-        self.forget()?;
-        Ok(Published { path: Some(names.path.clone()), digest: computed })
+    /// Has what is written made durable while more is written.
+    pub(super) fn checkpoint(&mut self) -> Result<(), Error> {
+        let Some(part) = &mut self.part else { return Ok(()) };
+        let is_new = self.written > self.checkpointed;
+        self.checkpointed = self.written;
+        part.checkpoint(&self.file, self.written, is_new)
     }
 
-    /// Gives a file its name unless somebody else made one of that name meanwhile. Unlike a
-    /// rename, a link never replaces it.
-    fn rename_to_nobodys(&self, names: &Names) -> Result<(), Error> {
-        let renamed = match fs::hard_link(&names.part, &names.path) {
-            Ok(()) => fs::remove_file(&names.part),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::Exists(names.path.clone()));
-            }
-            // Not every file system has links.
-            Err(_) => fs::rename(&names.part, &names.path),
+    /// Checks the media and gives a file its name once its bytes are on the disk.
+    pub(super) fn publish(&mut self, digest: Option<Digest>) -> Result<Published, Error> {
+        self.prepare()?;
+        let computed = self.hasher.as_mut().map(Hasher::finish);
+        let differs = digest.zip(computed).is_some_and(|(digest, computed)| digest != computed);
+        let Some(mut part) = self.part.take() else {
+            return match differs {
+                true => Err(Error::Digest),
+                false => Ok(Published { path: None, digest: computed }),
+            };
         };
-        renamed.map_err(|source| self.error(source))
+        if differs {
+            part.spoil(&self.file)?;
+            return Err(Error::Digest);
+        }
+        let path = part.publish(&self.file, self.written)?;
+        Ok(Published { path: Some(path), digest: computed })
     }
 
     /// Keeps what there is of a file for another try, and nothing that is not worth one.
-    pub(super) fn leave(self) -> Result<(), Error> {
-        let Some(names) = &self.names else { return Ok(()) };
-        if self.written == 0 {
-            self.forget()?;
-            return fs::remove_file(&names.part).map_err(|source| self.error(source));
+    pub(super) fn leave(&mut self) -> Result<Option<Unfinished>, Error> {
+        match self.part.take() {
+            Some(part) => part.leave(&self.file, self.written),
+            None => Ok(None),
         }
-        self.file.sync_all().map_err(|source| self.error(source))?;
-        self.record()
     }
 
-    /// Writes beside a file where its bytes come from. It appears whole or not at all.
-    fn record(&self) -> Result<(), Error> {
-        let (Some(names), Some(origin)) = (&self.names, &self.origin) else { return Ok(()) };
-        let record = Record { origin: origin.clone(), bytes: self.written };
-        let mut draft = names.record.clone().into_os_string();
-        draft.push("~");
-        serde_json::to_vec(&record)
-            .map_err(io::Error::from)
-            .and_then(|text| fs::write(&draft, text))
-            .and_then(|()| fs::rename(&draft, &names.record))
-            .map_err(|source| self.error(source))
-    }
-
-    /// Removes the record.
-    fn forget(&self) -> Result<(), Error> {
-        let Some(names) = &self.names else { return Ok(()) };
-        match fs::remove_file(&names.record) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.error(error)),
-            _ => Ok(()),
+    /// Removes what is not worth to be kept after an error.
+    pub(super) fn discard_empty(&mut self) {
+        if let Some(part) = &mut self.part {
+            // The first error is the one to report.
+            let _ = part.settle();
+            let _ = part.discard_empty(&self.file);
         }
     }
 
@@ -282,8 +228,12 @@ impl Output {
     }
 }
 
-/// Where the bytes of a provisional file come from, if that is known and they are all there.
-fn read_record(path: &Path, written: u64) -> Option<Origin> {
-    let record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    (written > 0 && record.bytes <= written).then_some(record.origin)
+/// Waits until a non-blocking pipe takes more, or has nobody to read it.
+fn wait_for_room(file: &File) -> io::Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(file, PollFlags::OUT)], None) {
+            Err(Errno::INTR) => {}
+            polled => return Ok(polled.map(drop)?),
+        }
+    }
 }

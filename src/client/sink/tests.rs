@@ -1,6 +1,7 @@
 //! Sinks, as their users see them.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -63,8 +64,12 @@ async fn a_file_made_by_somebody_else_meanwhile_is_kept() {
     let path = dir.path().join("clip.mp4");
     let sink = Sink::open(&file(&path, false)).unwrap();
     fs::write(&path, "theirs").unwrap();
-    assert!(matches!(sink.finish(None).await, Err(Error::Exists(_))));
+    sink.put(bytes("ours"));
+    let error = sink.finish(None).await.unwrap_err();
+    assert!(matches!(error, Error::Unpublished { .. }), "{error}");
+    assert!(error.to_string().contains("mv -i -- "), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    assert_eq!(fs::read(dir.path().join("clip.mp4.part")).unwrap(), b"ours");
 }
 
 #[tokio::test]
@@ -88,7 +93,8 @@ async fn a_full_disk_is_told_and_waited_for() {
 
 fn origin() -> Origin {
     let title = Some("clip.mp4".to_owned());
-    Origin { server: "localhost:9000".into(), title, validator: vec![1, 2, 3], start: 0 }
+    let (server, digest) = ("localhost:9000".into(), Some([7; 32]));
+    Origin { server, title, validator: vec![1, 2, 3], start: 0, digest }
 }
 
 fn bytes(text: &'static str) -> Payload {
@@ -115,34 +121,91 @@ async fn a_later_play_goes_on_where_an_earlier_one_stopped() {
 }
 
 #[tokio::test]
-async fn nothing_is_resumed_without_a_record_that_fits() {
+async fn a_part_without_a_record_that_fits_is_foreign_and_stays_what_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("clip.mp4");
     let part = dir.path().join("clip.mp4.part");
     let record = dir.path().join("clip.mp4.part.json");
     let leave = async || {
+        let _ = fs::remove_file(&part);
+        let _ = fs::remove_file(&record);
         let sink = Sink::open(&file(&path, false)).unwrap();
         sink.begin(Some(origin()), false);
         sink.put(bytes("half"));
         sink.abandon().await.unwrap();
     };
-    let assert_starts_over = async |target: &Target| {
-        let sink = Sink::open(target).unwrap();
-        assert_eq!(sink.resumed(), None);
-        assert_eq!(fs::read(&part).unwrap(), b"");
-        sink.abandon().await.unwrap();
+    let assert_refused = || {
+        let before = fs::read(&part).unwrap();
+        let refused = Sink::open(&file(&path, false)).unwrap_err();
+        assert!(matches!(refused, Error::ForeignFile(_)), "{refused}");
+        // With --force it goes once media comes, and not before.
+        let forced = Sink::open(&file(&path, true)).unwrap();
+        assert_eq!(forced.resumed(), None);
+        drop(forced);
+        assert_eq!(fs::read(&part).unwrap(), before);
     };
     leave().await;
     fs::write(&record, "not JSON").unwrap();
-    assert_starts_over(&file(&path, false)).await;
+    assert_refused();
+
+    leave().await;
+    fs::remove_file(&record).unwrap();
+    assert_refused();
 
     leave().await;
     fs::write(&part, "ha").unwrap();
-    assert_starts_over(&file(&path, false)).await;
+    assert_refused();
 
     leave().await;
+    fs::write(&part, "HALF and more").unwrap();
+    assert_refused();
+}
+
+#[tokio::test]
+async fn a_part_is_replaced_only_when_media_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    let part = dir.path().join("clip.mp4.part");
+    let sink = Sink::open(&file(&path, false)).unwrap();
+    sink.begin(Some(origin()), false);
+    sink.put(bytes("half"));
+    sink.abandon().await.unwrap();
+
+    let mut sink = Sink::open(&file(&path, false)).unwrap();
+    let refused = sink.start_over().unwrap_err();
+    assert!(refused.to_string().contains("--no-continue"), "{refused}");
+    drop(sink);
+
     let never = Target::File { path: path.clone(), overwrite: false, resume: false };
-    assert_starts_over(&never).await;
+    let sink = Sink::open(&never).unwrap();
+    assert_eq!(sink.resumed(), None);
+    sink.abandon().await.unwrap();
+    assert_eq!(fs::read(&part).unwrap(), b"half", "nothing came");
+
+    let sink = Sink::open(&never).unwrap();
+    sink.begin(Some(origin()), false);
+    sink.put(bytes("other"));
+    sink.abandon().await.unwrap();
+    assert_eq!(fs::read(&part).unwrap(), b"other");
+}
+
+#[tokio::test]
+async fn what_lies_behind_the_recorded_bytes_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("clip.mp4");
+    let part = dir.path().join("clip.mp4.part");
+    let sink = Sink::open(&file(&path, false)).unwrap();
+    sink.begin(Some(origin()), false);
+    sink.put(bytes("first "));
+    sink.abandon().await.unwrap();
+    fs::write(&part, "first \0\0\0\0\0\0\0\0").unwrap();
+
+    let sink = Sink::open(&file(&path, false)).unwrap();
+    assert_eq!(sink.resumed(), Some(&(origin(), 6)));
+    sink.begin(Some(origin()), false);
+    sink.put(bytes("second"));
+    sink.finish(None).await.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"first second");
 }
 
 #[tokio::test]
@@ -156,5 +219,5 @@ async fn other_media_than_the_server_has_is_not_published() {
     assert!(matches!(finished, Err(Error::Digest)));
     assert!(!path.exists());
     let next = Sink::open(&file(&path, false)).unwrap();
-    assert_eq!(next.resumed(), None, "it starts over");
+    assert_eq!(next.resumed(), Some(&(origin(), 0)), "it starts over");
 }

@@ -7,15 +7,15 @@
 use std::io;
 use std::mem;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::Error;
-use super::output::{Origin, Output, Published};
+use super::output::{Output, Published};
+use super::{Error, Origin, Unfinished};
 use crate::protocol::{Digest, Payload};
 
 /// How much may wait to be written before the queue counts as full, bytes; one chunk more may come
@@ -33,12 +33,14 @@ const SLOW: Duration = Duration::from_millis(1);
 /// What the thread is told.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Throw away what an earlier play left.
+    /// Have what an earlier play left replaced once media comes.
     StartOver,
     /// Take note of what comes next, and whether to hash it.
     Begin { origin: Option<Origin>, hash: bool },
     /// Write this.
     Media(Payload),
+    /// Have what is written made durable.
+    Checkpoint,
     /// Compare with the digest and give the file its name.
     Complete(Option<Digest>),
     /// Keep what there is for another try.
@@ -74,10 +76,23 @@ pub(super) struct Writer {
     /// What is to be handed over next.
     batch: Mutex<Vec<Message>>,
     gauge: Arc<Gauge>,
-    ended: oneshot::Receiver<Result<Published, Error>>,
+    ended: oneshot::Receiver<Result<Ended, Error>>,
     what: String,
+    thread: Option<JoinHandle<()>>,
     part: Option<PathBuf>,
     resumed: Option<(Origin, u64)>,
+    overwrites: bool,
+    /// Whether media was announced: the thread may be busy with it.
+    begun: AtomicBool,
+}
+
+/// What became of an output.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// What was written to its end.
+    pub(super) published: Published,
+    /// What is left of a file that is not complete.
+    pub(super) unfinished: Option<Unfinished>,
 }
 
 impl Writer {
@@ -86,13 +101,14 @@ impl Writer {
         let (queue, messages) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
         let gauge = Arc::new(Gauge::default());
-        let (part, resumed) = (output.part(), output.resumed());
+        let (part, resumed, overwrites) = (output.part(), output.resumed(), output.overwrites());
         let what = output.what().to_owned();
         let thread_gauge = gauge.clone();
-        thread::Builder::new()
+        let weak_queue = queue.downgrade();
+        let thread = thread::Builder::new()
             .name("sink".into())
             .spawn(move || {
-                let result = write(output, messages, &thread_gauge);
+                let result = write(output, messages, &weak_queue, &thread_gauge);
                 let failed = result.is_err();
                 let _ = end.send(result);
                 if failed {
@@ -100,7 +116,9 @@ impl Writer {
                 }
             })
             .map_err(|source| Error::Io { what: what.clone(), source })?;
-        Ok(Self { queue, batch: Mutex::default(), gauge, ended, what, part, resumed })
+        let (batch, begun) = (Mutex::default(), AtomicBool::new(false));
+        let thread = Some(thread);
+        Ok(Self { queue, batch, gauge, ended, what, thread, part, resumed, overwrites, begun })
     }
 
     /// What people call it.
@@ -118,10 +136,25 @@ impl Writer {
         self.resumed.as_ref()
     }
 
-    /// Throws that away.
-    pub(super) fn start_over(&mut self) {
-        self.resumed = None;
+    /// Has that replaced once media comes, if it may be.
+    pub(super) fn start_over(&mut self) -> Result<(), Error> {
+        match (&self.part, self.resumed.take()) {
+            (Some(part), Some((origin, bytes))) if !self.overwrites => {
+                let error = Error::OtherPlay { part: part.clone(), origin: origin.clone().into() };
+                self.resumed = Some((origin, bytes));
+                return Err(error);
+            }
+            (_, None) => return Ok(()),
+            _ => {}
+        }
         self.tell(Message::StartOver);
+        Ok(())
+    }
+
+    /// Says what the media is that comes next, and whether to hash it.
+    pub(super) fn begin(&self, origin: Option<Origin>, hash: bool) {
+        self.begun.store(true, Ordering::Relaxed);
+        self.tell(Message::Begin { origin, hash });
     }
 
     /// Puts media behind what is to be handed over.
@@ -171,37 +204,82 @@ impl Writer {
     }
 
     /// Says the last word, and waits for what became of all that was said before.
-    pub(super) async fn end(self, message: Message) -> Result<Published, Error> {
+    pub(super) async fn end(mut self, message: Message) -> Result<Ended, Error> {
         self.tell(message);
-        self.ended.await.unwrap_or_else(|_| {
+        (&mut self.ended).await.unwrap_or_else(|_| {
             let source = io::Error::other("the writing thread died");
             Err(Error::Io { what: "the media".into(), source })
         })
     }
 }
 
+impl Drop for Writer {
+    /// Waits, if no media was to come, until nothing is left behind of what was opened in vain.
+    fn drop(&mut self) {
+        if !self.begun.load(Ordering::Relaxed)
+            && let Some(thread) = self.thread.take()
+        {
+            self.tell(Message::Abandon);
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
 /// The thread.
 fn write(
     mut output: Output,
-    mut messages: mpsc::UnboundedReceiver<Vec<Message>>,
+    messages: mpsc::UnboundedReceiver<Vec<Message>>,
+    queue: &mpsc::WeakUnboundedSender<Vec<Message>>,
     gauge: &Gauge,
-) -> Result<Published, Error> {
+) -> Result<Ended, Error> {
+    let ended = obey(&mut output, messages, queue, gauge);
+    if ended.is_err() {
+        output.discard_empty();
+    }
+    ended
+}
+
+/// Does what the thread is told, to the last word.
+fn obey(
+    output: &mut Output,
+    mut messages: mpsc::UnboundedReceiver<Vec<Message>>,
+    queue: &mpsc::WeakUnboundedSender<Vec<Message>>,
+    gauge: &Gauge,
+) -> Result<Ended, Error> {
     while let Some(batch) = messages.blocking_recv() {
         for message in batch {
             match message {
-                Message::StartOver => output.start_over()?,
-                Message::Begin { origin, hash } => output.begin(origin, hash)?,
+                Message::StartOver => output.start_over(),
+                Message::Begin { origin, hash } => {
+                    let queue = queue.clone();
+                    let ask = move || {
+                        if let Some(queue) = queue.upgrade() {
+                            let _ = queue.send(vec![Message::Checkpoint]);
+                        }
+                    };
+                    output.begin(origin, hash, ask)?;
+                }
                 Message::Media(payload) => {
                     let began = Instant::now();
                     output.write(&payload)?;
                     gauge.take(payload.len(), began.elapsed());
                 }
-                Message::Complete(digest) => return output.publish(digest),
-                Message::Abandon => return output.leave().map(|()| Published::default()),
+                Message::Checkpoint => output.checkpoint()?,
+                Message::Complete(digest) => {
+                    let published = output.publish(digest)?;
+                    return Ok(Ended { published, ..Ended::default() });
+                }
+                Message::Abandon => return leave(output),
             }
         }
     }
-    output.leave().map(|()| Published::default())
+    leave(output)
+}
+
+fn leave(output: &mut Output) -> Result<Ended, Error> {
+    let unfinished = output.leave()?;
+    Ok(Ended { unfinished, ..Ended::default() })
 }
 
 #[cfg(test)]
