@@ -10,6 +10,7 @@ mod flags;
 mod layer;
 mod notice;
 mod resolve;
+mod stdout;
 #[cfg(test)]
 mod tests;
 mod tls;

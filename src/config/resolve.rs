@@ -2,10 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layer::Layer;
+use super::stdout::is_stdout;
 use super::{
     CertConfig, Credentials, Environment, Error, Notice, PlayConfig, Report, ServeConfig,
     Verbosity, tls,
@@ -261,7 +262,7 @@ fn output(flags: &cli::Play, title: Option<&str>) -> Target {
             Target::Directory { path: PathBuf::new(), overwrite, resume }
         }
         None => Target::Discard,
-        Some(path) if path == Path::new("-") => Target::Stdout,
+        Some(path) if is_stdout(path) => Target::Stdout,
         Some(path) if path.as_os_str().as_bytes().ends_with(b"/") || path.is_dir() => {
             Target::Directory { path: path.to_owned(), overwrite, resume }
         }

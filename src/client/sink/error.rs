@@ -69,7 +69,7 @@ pub enum Error {
     Disturbed(PathBuf),
     /// All is there, but the file cannot have its name.
     #[error(
-        "the media is complete in {}, which cannot be renamed to {}; to finish: {}",
+        "the media is complete in {}, which cannot be renamed to {}: {cause}; to finish: {}",
         part.display(),
         path.display(),
         finishing_command(part, path)
@@ -80,7 +80,7 @@ pub enum Error {
         /// The name that it should have.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// What was received is not what the server has.
     #[error(

@@ -63,3 +63,119 @@ pub(super) fn allow_unsynced(synced: io::Result<()>) -> io::Result<()> {
         synced => synced,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use bytes::Bytes;
+
+    use super::super::Error;
+    use super::super::output::Output;
+    use super::*;
+    use crate::protocol::Payload;
+
+    /// A file system on which each of these calls fails with an error of its own.
+    #[derive(Debug)]
+    struct Without {
+        lock: Option<Errno>,
+        sync: Option<Errno>,
+        rename: Option<Errno>,
+        link: Option<Errno>,
+    }
+
+    const ALL: Without = Without { lock: None, sync: None, rename: None, link: None };
+
+    fn unless(errno: Option<Errno>, call: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        errno.map_or_else(call, |errno| Err(errno.into()))
+    }
+
+    impl FileSystem for Without {
+        fn lock(&self, file: &File) -> Result<(), TryLockError> {
+            match self.lock {
+                Some(errno) => Err(TryLockError::Error(errno.into())),
+                None => Native.lock(file),
+            }
+        }
+
+        fn sync_data(&self, file: &File) -> io::Result<()> {
+            unless(self.sync, || Native.sync_data(file))
+        }
+
+        fn sync_all(&self, file: &File) -> io::Result<()> {
+            unless(self.sync, || Native.sync_all(file))
+        }
+
+        fn rename_exclusively(
+            &self,
+            dir: BorrowedFd<'_>,
+            old: &OsStr,
+            new: &OsStr,
+        ) -> io::Result<()> {
+            unless(self.rename, || Native.rename_exclusively(dir, old, new))
+        }
+
+        fn link(&self, dir: BorrowedFd<'_>, old: &OsStr, new: &OsStr) -> io::Result<()> {
+            unless(self.link, || Native.link(dir, old, new))
+        }
+    }
+
+    /// Plays to a file of such a system, at which `meanwhile` happens.
+    fn play(system: Without, path: &Path, meanwhile: impl FnOnce()) -> Result<(), Error> {
+        let system: &'static Without = Box::leak(Box::new(system));
+        let mut output = Output::file(path, false, true, system)?;
+        output.begin(None, false, || {})?;
+        output.write(&Payload::from(Bytes::from_static(b"media")))?;
+        meanwhile();
+        output.publish(None).map(drop)
+    }
+
+    #[test]
+    fn a_file_system_that_lacks_a_call_is_no_failure() {
+        for errno in [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP, Errno::INVAL] {
+            for system in [
+                Without { lock: Some(errno), ..ALL },
+                Without { sync: Some(errno), ..ALL },
+                Without { rename: Some(errno), ..ALL },
+                Without { rename: Some(errno), link: Some(errno), ..ALL },
+            ] {
+                let dir = tempfile::tempdir().unwrap();
+                let path = dir.path().join("clip.mp4");
+                play(system, &path, || {}).unwrap();
+                assert_eq!(fs::read(&path).unwrap(), b"media", "{errno}");
+                assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn whichever_way_a_file_gets_its_name_it_takes_none_that_is_taken() {
+        let missing = Some(Errno::NOSYS);
+        for system in [
+            ALL,
+            Without { rename: missing, ..ALL },
+            Without { rename: missing, link: missing, ..ALL },
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("clip.mp4");
+            let said = format!("{system:?}");
+            let result = play(system, &path, || fs::write(&path, "theirs").unwrap());
+            assert!(matches!(result, Err(Error::Unpublished { .. })), "{said}: {result:?}");
+            assert_eq!(fs::read(&path).unwrap(), b"theirs", "{said}");
+            assert_eq!(fs::read(path.with_added_extension("part")).unwrap(), b"media", "{said}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fails_to_sync_is_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("clip.mp4");
+        for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT] {
+            let result = play(Without { sync: Some(errno), ..ALL }, &path, || {});
+            assert!(matches!(result, Err(Error::Io { .. })), "{result:?}");
+            assert!(!path.exists());
+            fs::remove_file(path.with_added_extension("part")).unwrap();
+        }
+    }
+}

@@ -6,19 +6,16 @@ use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{OFlags, fstat};
+use rustix::fs::{Mode, OFlags, fstat};
 
 use super::durable::Durable;
 use super::filesystem::{allow_unsynced, is_unsupported};
-use super::place::Place;
+use super::place::{NEW_FILE, Place};
 use super::record::{Found, Origin, Record};
 use super::{Error, Unfinished};
 
-/// Who may read a new file, less what the umask takes away.
-const MODE: u32 = 0o666;
-
 /// The least that the owner of a part may do.
-const READ_AND_WRITE: u32 = 0o600;
+const READ_AND_WRITE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// A partial file.
 #[derive(Debug)]
@@ -321,6 +318,6 @@ fn lock(place: &Place, file: &File) -> Result<bool, Error> {
 }
 
 /// The mode of a new part: nobody is to read more of it than of the file that it will replace.
-fn part_mode(place: &Place) -> Result<u32, Error> {
-    Ok(place.mode()?.map_or(MODE, |mode| mode | READ_AND_WRITE))
+fn part_mode(place: &Place) -> Result<Mode, Error> {
+    Ok(place.mode()?.map_or(NEW_FILE, |mode| mode | READ_AND_WRITE))
 }

@@ -24,11 +24,13 @@ const RECORD: &str = ".part.json";
 /// Bytes that most file systems allow in a name.
 const LONGEST_NAME: usize = 255;
 
-/// The sticky bit: in such a directory only its owner and a file's own may rename the file.
-const STICKY: u32 = 0o1000;
-
-/// The permissions of a mode.
-const PERMISSIONS: u32 = 0o777;
+/// Who may read and write a new file, less what the umask takes away.
+pub(super) const NEW_FILE: Mode = Mode::RUSR
+    .union(Mode::WUSR)
+    .union(Mode::RGRP)
+    .union(Mode::WGRP)
+    .union(Mode::ROTH)
+    .union(Mode::WOTH);
 
 /// A directory is only needed to name files in it; that takes no right to read it.
 #[cfg(target_os = "linux")]
@@ -165,13 +167,13 @@ impl Place {
 
     /// Makes a file that is not there. What is written goes to its end, so that somebody else's
     /// truncation stays visible in the length.
-    pub(super) fn create(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+    pub(super) fn create(&self, name: &OsStr, mode: Mode) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        Ok(openat(&self.directory, name, flags, Mode::from_raw_mode(mode as _))?.into())
+        Ok(openat(&self.directory, name, flags, mode)?.into())
     }
 
     /// Makes a file under a name that nothing else has.
-    pub(super) fn create_draft(&self, mode: u32) -> io::Result<(OsString, File)> {
+    pub(super) fn create_draft(&self, mode: Mode) -> io::Result<(OsString, File)> {
         let name = OsString::from(format!(".quicstream-{:016x}", rand::random::<u64>()));
         self.create(&name, mode).map(|file| (name, file))
     }
@@ -209,10 +211,11 @@ impl Place {
     }
 
     /// The permissions of the file that has the name, if it has any.
-    pub(super) fn mode(&self) -> Result<Option<u32>, Error> {
+    pub(super) fn mode(&self) -> Result<Option<Mode>, Error> {
         let stat = self.stat(&self.name)?;
         let stat = stat.filter(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
-        Ok(stat.map(|stat| u32::from(stat.st_mode) & PERMISSIONS))
+        let permissions = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+        Ok(stat.map(|stat| Mode::from_raw_mode(stat.st_mode) & permissions))
     }
 
     /// Whether this process owns a file.
@@ -273,7 +276,7 @@ const MOUNTED: &str = "something is mounted there";
 
 /// Whether the sticky bit of a directory protects a file from this user.
 fn is_protected(directory: &Stat, file: &Stat, user: u32) -> bool {
-    let sticky = u32::from(directory.st_mode) & STICKY != 0;
+    let sticky = Mode::from_raw_mode(directory.st_mode).contains(Mode::SVTX);
     sticky && user != 0 && file.st_uid != user && directory.st_uid != user
 }
 

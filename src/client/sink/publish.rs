@@ -1,17 +1,15 @@
 //! How a complete file gets its name.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+
+use rustix::fs::{Mode, fchmod};
 
 use super::Error;
 use super::filesystem::allow_unsynced;
 use super::part::Part;
 use super::place::Place;
-
-/// Who may read the file that holds a name for a moment.
-const CLAIM_MODE: u32 = 0o600;
 
 impl Part {
     /// Gives the file its name, which is returned, once its bytes are on the disk and are those that this play wrote.
@@ -22,7 +20,7 @@ impl Part {
         if self.overwrite
             && let Some(mode) = place.mode()?
         {
-            file.set_permissions(Permissions::from_mode(mode)).map_err(&error)?;
+            fchmod(file, mode).map_err(|errno| error(errno.into()))?;
         }
         allow_unsynced(place.file_system.sync_all(file)).map_err(&error)?;
         self.check(file, bytes)?;
@@ -30,11 +28,11 @@ impl Part {
             true => place.rename(&place.part, &place.name),
             false => rename_to_nobodys(&place),
         };
-        if let Err(source) = named {
+        if let Err(cause) = named {
             // The same command finishes it, too.
             self.record(file, bytes)?;
             let path = place.path(&place.name);
-            return Err(Error::Unpublished { part: self.path(), path, source });
+            return Err(Error::Unpublished { part: self.path(), path, cause });
         }
         if !place.leads_to(&place.name, file)? {
             return Err(Error::Disturbed(self.path()));
@@ -72,7 +70,7 @@ fn rename_to_nobodys(place: &Place) -> io::Result<()> {
 
 /// Takes a name that nobody has with an empty file, and renames the part over it.
 fn rename_over_claim(place: &Place) -> io::Result<()> {
-    let claim = place.create(&place.name, CLAIM_MODE)?;
+    let claim = place.create(&place.name, Mode::RUSR | Mode::WUSR)?;
     let is_ours = || {
         let empty = claim.metadata().is_ok_and(|metadata| metadata.len() == 0);
         empty && place.leads_to(&place.name, &claim).unwrap_or(false)

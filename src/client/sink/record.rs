@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::filesystem::allow_unsynced;
-use super::place::Place;
+use super::place::{NEW_FILE, Place};
 use crate::protocol::Digest;
 
 /// The largest record that is read, bytes. One of ours has a title and a few numbers.
@@ -17,9 +17,6 @@ const LARGEST: u64 = 64 * 1024;
 
 /// Bytes at the beginning of a partial file by whose digest it is known again.
 const HEAD: u64 = 64 * 1024;
-
-/// Who may read a record, less what the umask takes away.
-const MODE: u32 = 0o666;
 
 /// Where unfinished media comes from. It is kept beside the file, so that a later play can go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +105,7 @@ impl Record {
     /// Writes it beside the file. It appears whole or not at all.
     pub(super) fn write(&self, place: &Place) -> io::Result<()> {
         let text = serde_json::to_vec(self)?;
-        let (draft, mut file) = place.create_draft(MODE)?;
+        let (draft, mut file) = place.create_draft(NEW_FILE)?;
         let written = file
             .write_all(&text)
             .and_then(|()| allow_unsynced(place.file_system.sync_data(&file)))
