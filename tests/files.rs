@@ -12,7 +12,6 @@ mod common;
 
 use std::fs;
 use std::io::{BufReader, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -367,7 +366,7 @@ fn standard_output_has_many_names_and_may_be_non_blocking() {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     rustix::io::ioctl_fionbio(&writer, true).unwrap();
     let mut command = site.command(&["--title", "media.mp4", "-o", "-"]);
-    let mut child = command.stdout(Stdio::from(OwnedFd::from(writer))).spawn().unwrap();
+    let mut child = command.stdout(Stdio::from(writer)).spawn().unwrap();
     drop(command);
     let mut received = Vec::new();
     fs::File::from(reader).read_to_end(&mut received).unwrap();
