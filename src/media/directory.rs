@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, DirEntry, FileType, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, DirEntry, FileType, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::io::Errno;
 
 use super::file::{File, OPEN_FLAGS};
@@ -54,7 +54,8 @@ impl Directory {
         if !title::is_title(title) {
             return Err(Error::NoSuchTitle);
         }
-        let (file, metadata) = self.open_beneath(Path::new(title))?;
+        let opened = self.open_beneath(Path::new(title));
+        let (file, metadata) = opened.or_else(|error| self.check_is_there().and(Err(error)))?;
         if metadata.is_file() {
             let file = File::new(file, &metadata, self.path.join(title));
             Ok(Found::file(title, title, None, file))
@@ -147,6 +148,7 @@ impl Directory {
         limit: u32,
         mut visit: impl FnMut(Result<Found, Error>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
+        self.check_is_there()?;
         // Only what waits is kept, and one directory is open at a time, however deep they go.
         let mut folders = vec![ROOT.to_owned()];
         while let Some(folder) = folders.pop() {
@@ -181,6 +183,16 @@ impl Directory {
             }
         }
         Ok(())
+    }
+
+    /// Makes sure that the directory itself was not removed: it would read as an empty one.
+    fn check_is_there(&self) -> Result<(), Error> {
+        let metadata = self.dir.dir_metadata();
+        let links = metadata.map_err(|source| self.folder_error(ROOT, source))?.nlink();
+        match links {
+            0 => Err(self.folder_error(ROOT, Errno::NOENT.into())),
+            _ => Ok(()),
+        }
     }
 
     /// Passes over one that is in trouble, unless all would be: then the error is returned.

@@ -31,13 +31,18 @@ pub(crate) struct Serve {
 impl Serve {
     /// Starts `quicstream serve` on a free loopback port and waits until it is bound.
     pub(crate) fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+        Self::start_as(|command| command, args)
+    }
+
+    /// The same, with the command changed before it is run.
+    pub(crate) fn start_as<S: AsRef<OsStr>>(
+        change: impl FnOnce(Command) -> Command,
+        args: impl IntoIterator<Item = S>,
+    ) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let mut child = quicstream(state.path())
-            .args(["serve", "--json", "--listen", "127.0.0.1:0"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = quicstream(state.path());
+        command.args(["serve", "--json", "--listen", "127.0.0.1:0"]).args(args);
+        let mut child = change(command).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let listening = next_event(&mut stdout).expect("the server says that it listens");
         assert_eq!(listening["event"], "listening", "{listening}");
