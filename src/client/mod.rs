@@ -1,15 +1,15 @@
 //! The client: a session driven over a transport into a sink.
 
-mod ask;
 mod connect;
-mod course;
-mod driver;
 mod link;
 mod nearest;
 mod only_title;
-mod player;
+mod playback;
 mod progress;
+mod questions;
+mod resume_state;
 mod retry;
+mod session_driver;
 mod silence;
 mod sink;
 mod verdict;
@@ -24,9 +24,9 @@ use tokio::time::timeout;
 use crate::protocol::{CloseReason, NackCode, OpenStream, Version};
 use crate::session::client::{Discontinuity, End, ScriptedPause};
 use crate::transport::{self, Address, Trust};
-use course::Course;
-use driver::Ended;
-use player::{Player, stop};
+use playback::{Playback, stop};
+use resume_state::ResumeState;
+use session_driver::Ended;
 
 pub use only_title::only_title;
 pub use progress::{Event, MediaInfo, Phase, Snapshot, Title};
@@ -175,13 +175,13 @@ pub enum Error {
     #[error("the server did not answer {0}")]
     BrokenOff(&'static str),
     /// The server sends more titles than anybody has.
-    #[error("the server's list of titles does not end: gave up after {} MiB", ask::MAX_CATALOGUE >> 20)]
+    #[error("the server's list of titles does not end: gave up after {} MiB", questions::MAX_CATALOGUE >> 20)]
     EndlessCatalogue,
     /// Connections come and go without bringing media.
     #[error("no connection to the server brought any progress for {} s", .0.as_secs_f64())]
     NoProgress(Duration),
     /// As the cause says; what came before it is kept in a file of its own.
-    #[error("{}; what came so far is in {}{}", chain(cause), part.display(), way_out(cause))]
+    #[error("{}; what came so far is in {}{}", chain(cause), part.display(), advice(cause))]
     Partial {
         /// What went wrong.
         cause: Box<Error>,
@@ -229,7 +229,7 @@ fn chain(error: &Error) -> String {
 }
 
 /// What to do where the rest of a partial file cannot be had any more.
-fn way_out(cause: &Error) -> &'static str {
+fn advice(cause: &Error) -> &'static str {
     let changed = match cause {
         Error::Unverified(Unverified::NoDigest) => return "; the same command asks for it again",
         Error::Session(End::Refused { code, .. }) => *code == NackCode::MediaChanged as u16,
@@ -256,13 +256,13 @@ pub async fn play(
     snapshot: watch::Sender<Snapshot>,
     report: impl FnMut(Event),
 ) -> Result<Outcome, Error> {
-    let mut player = Player::new(server, settings, sink, commands, snapshot, report)?;
+    let mut player = Playback::new(server, settings, sink, commands, snapshot, report)?;
     let ended = player.run().await;
-    let Player { sink, mut commands, mut reporter, course, .. } = player;
-    let required = course.unverified().filter(|_| settings.require_digest && !sink.is_discard());
+    let Playback { sink, mut commands, mut reporter, resume, .. } = player;
+    let required = resume.unverified().filter(|_| settings.require_digest && !sink.is_discard());
     let (what, part) = (sink.what().map(str::to_owned), sink.part());
-    let result = conclude(ended, sink, &course, required, &mut commands).await;
-    let verdict = Verdict::of(&result, &course, what, part);
+    let result = conclude(ended, sink, &resume, required, &mut commands).await;
+    let verdict = Verdict::of(&result, &resume, what, part);
     match &result {
         Ok(Outcome::Complete(_)) => reporter.closed("complete", true, verdict),
         Ok(Outcome::Stopped(_)) => reporter.closed("stopped by the user", false, verdict),
@@ -279,7 +279,7 @@ pub async fn play(
 /// # Errors
 /// The server cannot be reached, or has no such thing.
 pub async fn titles(server: &Server, settings: &Settings) -> Result<Vec<Title>, Error> {
-    player::titles(server, settings).await
+    playback::titles(server, settings).await
 }
 
 /// Brings the sink to the end that the play deserves. Media that is not verified for the reason in
@@ -287,7 +287,7 @@ pub async fn titles(server: &Server, settings: &Settings) -> Result<Vec<Title>, 
 async fn conclude(
     ended: Result<Ended, Error>,
     sink: Sink,
-    course: &Course,
+    resume: &ResumeState,
     required: Option<Unverified>,
     commands: &mut mpsc::UnboundedReceiver<Command>,
 ) -> Result<Outcome, Error> {
@@ -302,7 +302,7 @@ async fn conclude(
         Ok(Ended::Session(End::Complete)) if part.is_none() || required.is_none() => {
             // A player that is paused takes its time over what is queued.
             let finished = tokio::select! {
-                finished = sink.finish(course.digest) => finished,
+                finished = sink.finish(resume.digest) => finished,
                 () = stop(commands) => return Ok(Outcome::Stopped(seen())),
             };
             return match (finished, required) {

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::player::stop;
+use super::playback::stop;
 use super::{Command, Error, Server, Settings, Unverified, titles};
 
 /// The title of a server that has only one; `None` if the user stopped before it was known.

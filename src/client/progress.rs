@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::course::Course;
+use super::resume_state::ResumeState;
 use super::verdict::Verdict;
 use crate::protocol::{OpenAck, OpenStream, Options, Version};
 use crate::session::client::{Cause, State};
@@ -235,19 +235,19 @@ impl<R: FnMut(Event)> Reporter<R> {
         session: u32,
         ack: OpenAck,
         options: &Options,
-        course: &Course,
+        resume: &ResumeState,
     ) {
         self.opened.get_or_insert_with(Instant::now);
         self.now.bitrate = ack.bitrate;
         self.now.rate = options.rate;
-        self.now.size = course.size;
-        self.now.position = course.position;
+        self.now.size = resume.size;
+        self.now.position = resume.position;
         let media = MediaInfo {
             title: options.title.clone(),
             size: options.total_size,
             media_type: options.media_type.clone(),
         };
-        let (start, rate) = (course.position, options.rate);
+        let (start, rate) = (resume.position, options.rate);
         (self.report)(Event::Accepted { session, ack, media, start, rate });
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::course::Course;
-use super::driver::Ended;
+use super::resume_state::ResumeState;
+use super::session_driver::Ended;
 use super::{Error, Settings};
 use crate::protocol::{CloseReason, NackCode};
 use crate::session::client::End;
@@ -31,14 +31,14 @@ pub(super) struct Loss {
 
 impl Loss {
     /// Whether another session can repair that one ended like this.
-    pub(super) fn of(ended: &Result<Ended, Error>, course: &Course) -> Option<Self> {
-        if course.accepted && !course.is_resumable() {
+    pub(super) fn of(ended: &Result<Ended, Error>, resume: &ResumeState) -> Option<Self> {
+        if resume.accepted && !resume.is_resumable() {
             return None;
         }
         match ended {
             Err(Error::Transport(transport::Error::ClosedWithError(code))) => {
                 let reason = CloseReason(u16::try_from(*code).ok()?);
-                Self::of_close(reason, course)
+                Self::of_close(reason, resume)
             }
             Err(Error::Transport(error)) if error.is_transient() => Some(Self::default()),
             Err(Error::NoAnswer { .. } | Error::BrokenOff(_)) => Some(Self::default()),
@@ -46,7 +46,7 @@ impl Loss {
                 End::Stalled(_) | End::Timeout(_) | End::NoAnswer(_) | End::Cut => {
                     Some(Self::default())
                 }
-                End::Closed { reason, .. } => Self::of_close(*reason, course),
+                End::Closed { reason, .. } => Self::of_close(*reason, resume),
                 End::Refused { code, .. } if *code == NackCode::Busy as u16 => {
                     Some(Self { busy: true, ..Self::default() })
                 }
@@ -58,8 +58,8 @@ impl Loss {
         .map(|loss| Self { cause: cause(ended), ..loss })
     }
 
-    fn of_close(reason: CloseReason, course: &Course) -> Option<Self> {
-        let paused = course.paused_by_user || course.paused_by_sink;
+    fn of_close(reason: CloseReason, resume: &ResumeState) -> Option<Self> {
+        let paused = resume.paused_by_user || resume.paused_by_sink;
         match reason {
             CloseReason::SHUTDOWN | CloseReason::TIMEOUT => Some(Self::default()),
             CloseReason::MEDIA => Some(Self { once: true, ..Self::default() }),
@@ -96,12 +96,12 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    pub(super) fn new(settings: &Settings, course: &Course) -> Self {
+    pub(super) fn new(settings: &Settings, resume: &ResumeState) -> Self {
         Self {
             wait: settings.wait,
             retry_for: settings.retry_for,
             backoff: Backoff::new(),
-            position: course.position,
+            position: resume.position,
             accepted: false,
             since: None,
             failed_at: None,
@@ -109,14 +109,14 @@ impl Retries {
     }
 
     /// Notes the end of a session, or of a try to get one.
-    pub(super) fn note(&mut self, course: &mut Course, now: Instant) {
-        let moved = course.position.saturating_sub(self.position) >= PROGRESS;
-        let opened = course.accepted && !self.accepted;
+    pub(super) fn note(&mut self, resume: &mut ResumeState, now: Instant) {
+        let moved = resume.position.saturating_sub(self.position) >= PROGRESS;
+        let opened = resume.accepted && !self.accepted;
         // While a session is paused it is no fault that no bytes come.
-        let rested = std::mem::take(&mut course.rested);
-        if moved || opened || rested {
-            self.position = course.position;
-            self.accepted = course.accepted;
+        let was_paused = std::mem::take(&mut resume.was_paused);
+        if moved || opened || was_paused {
+            self.position = resume.position;
+            self.accepted = resume.accepted;
             self.backoff = Backoff::new();
             self.since = None;
         }
@@ -129,26 +129,31 @@ impl Retries {
     }
 
     /// How long to try at all.
-    fn limit(&self, course: &Course, loss: Option<&Loss>) -> Duration {
+    fn limit(&self, resume: &ResumeState, loss: Option<&Loss>) -> Duration {
         // A server that computes the digest of what an earlier play left is not just busy.
-        let compares = loss.is_some_and(|loss| loss.busy) && course.names_digest();
-        if course.accepted || compares { self.retry_for } else { self.wait }
+        let compares = loss.is_some_and(|loss| loss.busy) && resume.names_digest();
+        if resume.accepted || compares { self.retry_for } else { self.wait }
     }
 
     /// How much time is left.
-    pub(super) fn left(&self, course: &Course, now: Instant) -> Duration {
+    pub(super) fn left(&self, resume: &ResumeState, now: Instant) -> Duration {
         let spent = self.since.map(|since| now.saturating_duration_since(since));
-        self.limit(course, None).saturating_sub(spent.unwrap_or_default())
+        self.limit(resume, None).saturating_sub(spent.unwrap_or_default())
     }
 
     /// How long to wait before the next try; `None` if there is to be none.
-    pub(super) fn delay(&mut self, loss: &Loss, course: &Course, now: Instant) -> Option<Duration> {
-        if loss.once && self.failed_at.replace(course.position) == Some(course.position) {
+    pub(super) fn delay(
+        &mut self,
+        loss: &Loss,
+        resume: &ResumeState,
+        now: Instant,
+    ) -> Option<Duration> {
+        if loss.once && self.failed_at.replace(resume.position) == Some(resume.position) {
             return None;
         }
         let spent = now.saturating_duration_since(self.since.unwrap_or(now));
         let delay = self.backoff.next().max(loss.not_before);
-        (spent + delay <= self.limit(course, Some(loss))).then_some(delay)
+        (spent + delay <= self.limit(resume, Some(loss))).then_some(delay)
     }
 }
 
@@ -200,11 +205,11 @@ mod tests {
         }
     }
 
-    fn accepted(settings: &Settings) -> Course {
-        let mut course = Course::new(settings, 0, false);
+    fn accepted(settings: &Settings) -> ResumeState {
+        let mut resume = ResumeState::new(settings, 0, false);
         let options = Options { validator: Some("a".into()), ..Options::default() };
-        course.accept(Version::V2, &options);
-        course
+        resume.accept(Version::V2, &options);
+        resume
     }
 
     fn closed(reason: CloseReason) -> Result<Ended, Error> {
@@ -220,16 +225,16 @@ mod tests {
     /// after it was opened.
     fn tries(bytes: u64, ended: &Result<Ended, Error>) -> usize {
         let settings = settings(Duration::ZERO, SECOND * 60);
-        let mut course = accepted(&settings);
-        let mut retries = Retries::new(&settings, &course);
+        let mut resume = accepted(&settings);
+        let mut retries = Retries::new(&settings, &resume);
         let mut now = Instant::now();
         (0..1_000)
             .take_while(|_| {
-                course.position += bytes;
+                resume.position += bytes;
                 now += SECOND;
-                retries.note(&mut course, now);
-                let loss = Loss::of(ended, &course).unwrap();
-                let delay = retries.delay(&loss, &course, now);
+                retries.note(&mut resume, now);
+                let loss = Loss::of(ended, &resume).unwrap();
+                let delay = retries.delay(&loss, &resume, now);
                 now += delay.unwrap_or_default();
                 delay.is_some()
             })
@@ -254,31 +259,31 @@ mod tests {
     #[test]
     fn each_close_reason_has_its_own_consequence() {
         let settings = settings(Duration::ZERO, SECOND);
-        let course = accepted(&settings);
-        let comes_back = |reason| Loss::of(&closed(reason), &course).is_some();
+        let resume = accepted(&settings);
+        let comes_back = |reason| Loss::of(&closed(reason), &resume).is_some();
         for reason in [2, 3, 4, 6] {
             assert!(comes_back(CloseReason(reason)), "{reason}");
             let aborted = transport::Error::ClosedWithError(reason.into());
-            let loss = Loss::of(&Err(aborted.into()), &course);
+            let loss = Loss::of(&Err(aborted.into()), &resume);
             assert!(loss.is_some(), "{reason} as the error of a connection");
         }
         for reason in [1, 5, 7, 8, 99] {
             assert!(!comes_back(CloseReason(reason)), "{reason}");
             let aborted = transport::Error::ClosedWithError(reason.into());
-            assert!(Loss::of(&Err(aborted.into()), &course).is_none(), "{reason}");
+            assert!(Loss::of(&Err(aborted.into()), &resume).is_none(), "{reason}");
         }
     }
 
     #[test]
     fn a_limit_on_pauses_is_waited_out_by_whoever_pauses() {
         let settings = settings(Duration::ZERO, SECOND);
-        let mut course = accepted(&settings);
-        let limit = |course: &Course| Loss::of(&closed(CloseReason::LIMIT), course).unwrap();
-        assert!(!limit(&course).waits_for_user);
-        course.paused_by_user = true;
-        assert!(limit(&course).waits_for_user);
-        (course.paused_by_user, course.paused_by_sink) = (false, true);
-        assert!(limit(&course).waits_for_user);
+        let mut resume = accepted(&settings);
+        let limit = |resume: &ResumeState| Loss::of(&closed(CloseReason::LIMIT), resume).unwrap();
+        assert!(!limit(&resume).waits_for_user);
+        resume.paused_by_user = true;
+        assert!(limit(&resume).waits_for_user);
+        (resume.paused_by_user, resume.paused_by_sink) = (false, true);
+        assert!(limit(&resume).waits_for_user);
     }
 
     #[test]
@@ -286,14 +291,14 @@ mod tests {
         let now = Instant::now();
         let delay = |wait: u32, retry_for: u32, ended: &Result<Ended, Error>, first: bool| {
             let settings = settings(SECOND * wait, SECOND * retry_for);
-            let mut course = match first {
-                true => Course::new(&settings, 0, false),
+            let mut resume = match first {
+                true => ResumeState::new(&settings, 0, false),
                 false => accepted(&settings),
             };
-            let mut retries = Retries::new(&settings, &course);
-            retries.note(&mut course, now);
-            let loss = Loss::of(ended, &course).unwrap();
-            retries.delay(&loss, &course, now).is_some()
+            let mut retries = Retries::new(&settings, &resume);
+            retries.note(&mut resume, now);
+            let loss = Loss::of(ended, &resume).unwrap();
+            retries.delay(&loss, &resume, now).is_some()
         };
         let unreachable = Err(Error::Transport(transport::Error::ConnectionRefused));
         for ended in [unreachable, busy(None)] {
@@ -309,10 +314,10 @@ mod tests {
     #[test]
     fn version_1_cannot_go_on() {
         let settings = settings(Duration::ZERO, SECOND);
-        let mut course = Course::new(&settings, 0, false);
-        course.accept(Version::V1, &Options::default());
+        let mut resume = ResumeState::new(&settings, 0, false);
+        resume.accept(Version::V1, &Options::default());
         let lost = Err(Error::Transport(transport::Error::Idle));
-        assert!(Loss::of(&lost, &course).is_none());
+        assert!(Loss::of(&lost, &resume).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::course::Course;
+use super::resume_state::ResumeState;
 use super::{Error, Outcome, Published, Settings, SinkError, Start};
 use crate::protocol::{Digest, Version};
 
@@ -20,16 +20,16 @@ impl Verdict {
     /// none) and may have left a `part`.
     pub(super) fn of(
         result: &Result<Outcome, Error>,
-        course: &Course,
+        resume: &ResumeState,
         what: Option<String>,
         part: Option<PathBuf>,
     ) -> Self {
-        let bytes = course.position.saturating_sub(course.start);
-        let Some(what) = what else { return Self { digest: course.digest, kept: Kept::Discarded } };
+        let bytes = resume.position.saturating_sub(resume.start);
+        let Some(what) = what else { return Self { digest: resume.digest, kept: Kept::Discarded } };
         if let Ok(Outcome::Complete(Published { path, digest })) = result {
             let place = path.clone().map_or(Place::Stream(what), Place::File);
-            let kept = Kept::Media { place, bytes, unverified: course.unverified() };
-            return Self { digest: digest.or(course.digest), kept };
+            let kept = Kept::Media { place, bytes, unverified: resume.unverified() };
+            return Self { digest: digest.or(resume.digest), kept };
         }
         let why = result.as_ref().err().map_or(Unverified::Incomplete, Unverified::of);
         let media = |place| Kept::Media { place, bytes, unverified: Some(why) };
@@ -38,7 +38,7 @@ impl Verdict {
             None if bytes > 0 => media(Place::Stream(what)),
             _ => Kept::Nothing,
         };
-        Self { digest: course.digest, kept }
+        Self { digest: resume.digest, kept }
     }
 }
 

@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::course::Course;
 use super::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
 use super::progress::{Event, Reporter};
+use super::resume_state::ResumeState;
 use super::silence::{Silence, Step};
 use super::sink::Sink;
 use super::{Command, Error, Server, Settings};
@@ -40,23 +40,23 @@ pub(super) enum Outcome {
 }
 
 /// What a driver works with, and does not own.
-pub(super) struct Parts<'a, R> {
+pub(super) struct PlayContext<'a, R> {
     pub(super) server: &'a Server,
     pub(super) settings: &'a Settings,
     pub(super) sink: &'a Sink,
     pub(super) commands: &'a mut mpsc::UnboundedReceiver<Command>,
     pub(super) reporter: &'a mut Reporter<R>,
-    pub(super) course: &'a mut Course,
+    pub(super) resume: &'a mut ResumeState,
     pub(super) silence: &'a mut Silence,
     pub(super) tries: &'a mut Tries,
 }
 
 /// Drives one session over one stream.
-pub(super) struct Driver<'a, R> {
+pub(super) struct SessionDriver<'a, R> {
     connection: Handle,
     outgoing: Outgoing,
     incoming: Incoming,
-    parts: Parts<'a, R>,
+    context: PlayContext<'a, R>,
     /// The session's clock reads zero here.
     began: Instant,
     machine: Client,
@@ -70,12 +70,12 @@ pub(super) struct Driver<'a, R> {
     heartbeat: Option<(u64, Instant)>,
 }
 
-impl<'a, R: FnMut(Event)> Driver<'a, R> {
+impl<'a, R: FnMut(Event)> SessionDriver<'a, R> {
     /// Runs a session that was granted to its end.
     pub(super) async fn run(
         granted: Granted,
         connection: Handle,
-        parts: Parts<'a, R>,
+        context: PlayContext<'a, R>,
     ) -> Result<Outcome, Error> {
         let Granted { outgoing, incoming, machine, began, ack, options, session_id } = granted;
         let mut driver = Self {
@@ -84,7 +84,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
             incoming,
             began,
             machine,
-            parts,
+            context,
             sink_full: false,
             listening: true,
             warned: false,
@@ -104,7 +104,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     async fn converse(&mut self) -> Result<Outcome, Error> {
         self.note_state(State::OpenSent);
         // A key may have been pressed while the session was on its way.
-        let mut input = (self.machine.paused_by_user() != self.parts.course.paused_by_user)
+        let mut input = (self.machine.paused_by_user() != self.context.resume.paused_by_user)
             .then_some(Input::TogglePause);
         loop {
             if let Some(input) = input
@@ -138,7 +138,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
                 }
                 Action::Deliver { seq, payload } => self.deliver(seq, payload),
                 Action::Echoed(timestamp) => self.note_echo(timestamp),
-                Action::Digest(digest) => self.parts.course.digest = Some(digest),
+                Action::Digest(digest) => self.context.resume.digest = Some(digest),
                 Action::End(end) => ended = Some(Ended::Session(end)),
                 Action::Ignore(what) => self.ignore(what),
                 // That was before.
@@ -151,22 +151,22 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
 
     /// Takes the terms that the server grants.
     fn accept(&mut self, ack: OpenAck, options: &Options, session_id: u32) {
-        let Parts { server, sink, course, reporter, silence, .. } = &mut self.parts;
-        course.accept(self.connection.version(), options);
+        let PlayContext { server, sink, resume, reporter, silence, .. } = &mut self.context;
+        resume.accept(self.connection.version(), options);
         // Version 1 has no digests.
-        let hash = course.is_verified() && self.connection.version() != Version::V1;
-        sink.begin(course.origin(server.address.to_string()), hash);
+        let hash = resume.is_verified() && self.connection.version() != Version::V1;
+        sink.begin(resume.origin(server.address.to_string()), hash);
         let chunk_bits = f64::from(ack.max_chunk_size) * 8.0;
         let rate = options.rate.unwrap_or(ack.bitrate.into());
         let chunk_time = if rate == 0 { 0.0 } else { chunk_bits / rate as f64 };
         let chunk_time = Duration::from_secs_f64(chunk_time.min(MAX_CHUNK_TIME));
         silence.begin(chunk_time, Instant::now());
-        reporter.accepted(session_id, ack, options, course);
+        reporter.accepted(session_id, ack, options, resume);
     }
 
     fn deliver(&mut self, seq: u32, payload: Payload) {
-        let Parts { sink, course, reporter, .. } = &mut self.parts;
-        course.position += payload.len() as u64;
+        let PlayContext { sink, resume, reporter, .. } = &mut self.context;
+        resume.position += payload.len() as u64;
         reporter.chunk(seq, payload.len() as u64, self.connection.path());
         sink.put(payload);
     }
@@ -175,21 +175,21 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         if let Some((sent, at)) = self.heartbeat
             && sent == timestamp
         {
-            self.parts.reporter.echo(at.elapsed());
+            self.context.reporter.echo(at.elapsed());
         }
     }
 
     /// Makes a change of state visible, and lets the next session know of it.
     fn note_state(&mut self, before: State) {
         let state = self.machine.state();
-        let course = &mut *self.parts.course;
-        course.rested |= matches!(state, State::Paused(_));
-        course.paused_by_sink = state == State::Paused(Cause::Sink);
-        course.paused_by_user = self.machine.paused_by_user();
+        let resume = &mut *self.context.resume;
+        resume.was_paused |= matches!(state, State::Paused(_));
+        resume.paused_by_sink = state == State::Paused(Cause::Sink);
+        resume.paused_by_user = self.machine.paused_by_user();
         if let State::Paused(Cause::Script(_)) = state {
-            course.script = None;
+            resume.script = None;
         }
-        self.parts.reporter.state(before, state);
+        self.context.reporter.state(before, state);
     }
 
     fn ignore(&mut self, what: &str) {
@@ -203,7 +203,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     async fn next(&mut self) -> Result<Next, Error> {
         // Before and after the chunks, the server's answers are read whatever the sink does.
         let carries_media = matches!(self.machine.state(), State::Streaming | State::Paused(_));
-        if carries_media && !self.sink_full && !self.parts.sink.has_room() {
+        if carries_media && !self.sink_full && !self.context.sink.has_room() {
             self.sink_full = true;
             return Ok(Next::Input(Input::SinkFull));
         }
@@ -216,16 +216,16 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
         }
         let deadline = self.machine.deadline().map(|deadline| self.began + deadline);
         let path = self.connection.path();
-        let silent_at = self.parts.silence.due(path.rtt().unwrap_or_default());
-        let asking = watching && self.parts.silence.is_asking();
-        let trying = !self.parts.tries.is_empty();
+        let silent_at = self.context.silence.due(path.rtt().unwrap_or_default());
+        let asking = watching && self.context.silence.is_asking();
+        let trying = !self.context.tries.is_empty();
         tokio::select! {
             biased;
-            Some(command) = self.parts.commands.recv() => Ok(Next::Input(match command {
+            Some(command) = self.context.commands.recv() => Ok(Next::Input(match command {
                 Command::TogglePause => Input::TogglePause,
                 Command::Stop => Input::Stop,
             })),
-            () = self.parts.sink.room(), if self.sink_full => {
+            () = self.context.sink.room(), if self.sink_full => {
                 self.sink_full = false;
                 Ok(Next::Input(Input::SinkReady))
             }
@@ -244,8 +244,8 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
                 }
             }
             // Nothing more is there to be read: the sink gets at once all that came together.
-            never = flush(self.parts.sink) => match never {},
-            () = self.parts.sink.failed() => {
+            never = flush(self.context.sink) => match never {},
+            () = self.context.sink.failed() => {
                 Ok(Next::Outcome(Outcome::Ended(Ended::SinkFailed)))
             },
             () = wait_until(deadline) => Ok(Next::Input(Input::Tick)),
@@ -254,7 +254,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
                 self.note_life();
                 Ok(Next::Nothing)
             }
-            tried = self.parts.tries.first(), if trying => Ok(self.moved(tried)),
+            tried = self.context.tries.first(), if trying => Ok(self.moved(tried)),
             () = sleep_until(silent_at), if watching => {
                 self.break_silence();
                 Ok(Next::Nothing)
@@ -264,7 +264,7 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
 
     /// Notes that the server is there, or need not be heard; what was tried beside is given up.
     fn note_life(&mut self) {
-        let Parts { silence, tries, .. } = &mut self.parts;
+        let PlayContext { silence, tries, .. } = &mut self.context;
         silence.heard(Instant::now());
         if !tries.is_empty() {
             tries.give_up();
@@ -275,11 +275,11 @@ impl<'a, R: FnMut(Event)> Driver<'a, R> {
     /// Asks a silent server for a sign of life, and then tries another path beside this one: the
     /// transport follows only so many changes of a client's address.
     fn break_silence(&mut self) {
-        let Parts { silence, tries, course, settings, .. } = &mut self.parts;
+        let PlayContext { silence, tries, resume, settings, .. } = &mut self.context;
         self.connection.ping();
-        let goes_on = course.is_resumable() && !settings.retry_for.is_zero();
+        let goes_on = resume.is_resumable() && !settings.retry_for.is_zero();
         if silence.step(Instant::now()) == Step::Dial && goes_on {
-            tries.start(course.request(settings));
+            tries.start(resume.request(settings));
         }
     }
 

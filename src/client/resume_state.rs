@@ -9,9 +9,9 @@ use super::{Rate, Settings, Unverified};
 use crate::protocol::{Digest, Options, Version};
 use crate::session::client::{Earlier, ScriptedPause, Validator};
 
-/// The course of a play.
+/// What earlier sessions of a play left for the next one.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(super) struct ResumeState {
     title: Option<String>,
     rate: Option<u64>,
     /// Whether whole media is to be compared with its digest.
@@ -35,10 +35,10 @@ pub(super) struct Course {
     /// Whether a session was accepted under these terms.
     pub(super) accepted: bool,
     /// Whether the newest session was paused: then it is no fault that no bytes came.
-    pub(super) rested: bool,
+    pub(super) was_paused: bool,
 }
 
-impl Course {
+impl ResumeState {
     /// A play from `start` on; `discards` says that nobody keeps or watches the media.
     pub(super) fn new(settings: &Settings, start: u64, discards: bool) -> Self {
         let rate = match settings.rate {
@@ -62,7 +62,7 @@ impl Course {
             paused_by_user: false,
             paused_by_sink: false,
             accepted: false,
-            rested: false,
+            was_paused: false,
         }
     }
 
@@ -185,8 +185,8 @@ mod tests {
         }
     }
 
-    fn course() -> Course {
-        Course::new(&settings(), 0, false)
+    fn resume() -> ResumeState {
+        ResumeState::new(&settings(), 0, false)
     }
 
     fn ack(start: u64, validator: &'static [u8], size: u64) -> Options {
@@ -201,14 +201,14 @@ mod tests {
 
     #[test]
     fn the_next_session_goes_on_at_the_next_byte_of_the_same_media() {
-        let mut course = course();
-        course.accept(Version::V2, &ack(0, b"a", 100));
-        course.position = 40;
-        let request = course.options();
+        let mut resume = resume();
+        resume.accept(Version::V2, &ack(0, b"a", 100));
+        resume.position = 40;
+        let request = resume.options();
         assert_eq!(request.start_offset, Some(40));
         assert_eq!(request.validator.as_deref(), Some(&b"a"[..]));
         assert_eq!(request.title.as_deref(), Some("clip"));
-        let earlier = course.request(&settings()).earlier;
+        let earlier = resume.request(&settings()).earlier;
         assert_eq!((earlier.position, earlier.size), (40, Some(100)));
         assert_eq!(earlier.validator, Validator::new(b"a"));
     }
@@ -216,19 +216,19 @@ mod tests {
     #[test]
     fn a_digest_goes_with_a_validator() {
         let digest = Some([1; 32]);
-        let mut course = course();
-        assert_eq!(course.options().digest, None);
-        course.accept(Version::V2, &Options { digest, ..ack(0, b"a", 100) });
-        assert_eq!(course.options().digest, digest);
-        course.accept(Version::V2, &ack(40, b"b", 100));
-        assert_eq!(course.options().digest, digest, "it is that of the copy, too");
-        assert_eq!(course.options().validator.as_deref(), Some(&b"b"[..]));
+        let mut resume = resume();
+        assert_eq!(resume.options().digest, None);
+        resume.accept(Version::V2, &Options { digest, ..ack(0, b"a", 100) });
+        assert_eq!(resume.options().digest, digest);
+        resume.accept(Version::V2, &ack(40, b"b", 100));
+        assert_eq!(resume.options().digest, digest, "it is that of the copy, too");
+        assert_eq!(resume.options().validator.as_deref(), Some(&b"b"[..]));
     }
 
     #[test]
     fn a_server_need_not_compute_a_digest_that_nothing_is_compared_with() {
         let unverified = |settings: Settings, start, discards| {
-            Course::new(&settings, start, discards).options().unverified
+            ResumeState::new(&settings, start, discards).options().unverified
         };
         assert!(!unverified(settings(), 0, false));
         assert!(unverified(settings(), 0, true), "nothing is kept");

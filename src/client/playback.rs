@@ -7,15 +7,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::course::Course;
-use super::driver::{Driver, Ended, Outcome, Parts};
 use super::link::{Dialer, Opened, Tries, open};
 use super::nearest::nearest;
 use super::progress::{Event, Reporter, Snapshot, Title};
+use super::resume_state::ResumeState;
 use super::retry::{Loss, Retries};
+use super::session_driver::{Ended, Outcome, PlayContext, SessionDriver};
 use super::silence::Silence;
 use super::sink::Sink;
-use super::{Command, Error, Server, Settings, Start, Unverified, ask};
+use super::{Command, Error, Server, Settings, Start, Unverified, questions};
 use crate::protocol::{CloseReason, NackCode, Version};
 use crate::session::client::{Discontinuity, End};
 use crate::transport::Connection;
@@ -27,7 +27,7 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 const SUGGESTION_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything that a play holds.
-pub(super) struct Player<'a, R> {
+pub(super) struct Playback<'a, R> {
     server: &'a Server,
     settings: &'a Settings,
     dialer: Arc<Dialer>,
@@ -36,10 +36,10 @@ pub(super) struct Player<'a, R> {
     pub(super) sink: Sink,
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     pub(super) reporter: Reporter<R>,
-    pub(super) course: Course,
+    pub(super) resume: ResumeState,
 }
 
-impl<'a, R: FnMut(Event)> Player<'a, R> {
+impl<'a, R: FnMut(Event)> Playback<'a, R> {
     pub(super) fn new(
         server: &'a Server,
         settings: &'a Settings,
@@ -61,15 +61,15 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             silence: Silence::new(Instant::now()),
             commands,
             reporter: Reporter::new(snapshot, report),
-            course: Course::new(settings, start, sink.is_discard()),
+            resume: ResumeState::new(settings, start, sink.is_discard()),
             sink,
         };
-        player.take_up()?;
+        player.continue_earlier()?;
         Ok(player)
     }
 
     /// Goes on with what an earlier play left, if it is what is asked for now.
-    fn take_up(&mut self) -> Result<(), Error> {
+    fn continue_earlier(&mut self) -> Result<(), Error> {
         let Some((origin, bytes)) = self.sink.resumed().cloned() else { return Ok(()) };
         let same_title = self.settings.title.is_none() || self.settings.title == origin.title;
         let same_start = match self.settings.start {
@@ -79,7 +79,7 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         if !same_title || !same_start {
             return Ok(self.sink.start_over()?);
         }
-        self.course.continue_from(&origin, bytes);
+        self.resume.continue_from(&origin, bytes);
         if bytes > 0 {
             self.reporter.continuing(bytes);
         }
@@ -89,16 +89,16 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
     /// Gives up what an earlier play left, if it may be replaced, and starts at this byte.
     fn start_over(&mut self, start: u64) -> Result<(), Error> {
         self.sink.start_over()?;
-        let mut course = Course::new(self.settings, start, self.sink.is_discard());
-        course.script = self.course.script;
-        course.paused_by_user = self.course.paused_by_user;
-        self.course = course;
+        let mut resume = ResumeState::new(self.settings, start, self.sink.is_discard());
+        resume.script = self.resume.script;
+        resume.paused_by_user = self.resume.paused_by_user;
+        self.resume = resume;
         Ok(())
     }
 
     /// Plays to the end, or to what cannot be repaired.
     pub(super) async fn run(&mut self) -> Result<Ended, Error> {
-        let mut retries = Retries::new(self.settings, &self.course);
+        let mut retries = Retries::new(self.settings, &self.resume);
         let mut left = Duration::MAX;
         let mut moved = None;
         loop {
@@ -112,10 +112,10 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
                 Err(error) => Err(error),
             };
             self.tries.give_up();
-            retries.note(&mut self.course, Instant::now());
+            retries.note(&mut self.resume, Instant::now());
             let ended = match outcome {
                 Ok(Outcome::Moved(opened))
-                    if retries.left(&self.course, Instant::now()).is_zero() =>
+                    if retries.left(&self.resume, Instant::now()).is_zero() =>
                 {
                     opened.connection.shut(0).await;
                     return Err(Error::NoProgress(self.settings.retry_for));
@@ -124,7 +124,7 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
                     self.silence.was_dead();
                     let silent = self.silence.length(Instant::now()).as_secs_f64();
                     let cause = format!("nothing came for {silent:.1} s");
-                    self.reporter.reconnecting(1, Duration::ZERO, self.course.position, cause);
+                    self.reporter.reconnecting(1, Duration::ZERO, self.resume.position, cause);
                     self.report_opened(&opened);
                     moved = Some(*opened);
                     continue;
@@ -133,33 +133,33 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
                 Err(error) => Err(error),
             };
             if self.is_other_than_earlier(&ended) {
-                self.start_over(self.course.start)?;
+                self.start_over(self.resume.start)?;
                 continue;
             }
-            let Some(loss) = Loss::of(&ended, &self.course) else { return ended };
+            let Some(loss) = Loss::of(&ended, &self.resume) else { return ended };
             if loss.waits_for_user && !self.wait_for_resume(&loss).await {
                 return Ok(Ended::Session(End::Stopped));
             }
-            let Some(delay) = retries.delay(&loss, &self.course, Instant::now()) else {
+            let Some(delay) = retries.delay(&loss, &self.resume, Instant::now()) else {
                 return ended;
             };
-            self.reporter.reconnecting(retries.attempt(), delay, self.course.position, loss.cause);
+            self.reporter.reconnecting(retries.attempt(), delay, self.resume.position, loss.cause);
             if self.unless_over(sleep(delay)).await.is_none() {
                 return Ok(Ended::Session(End::Stopped));
             }
-            left = retries.left(&self.course, Instant::now()).max(LEAST_PATIENCE);
+            left = retries.left(&self.resume, Instant::now()).max(LEAST_PATIENCE);
         }
     }
 
     /// Gets a session within the time that is left; `None` if the play is over before.
     async fn open(&mut self, left: Duration) -> Result<Option<Opened>, Error> {
-        if !self.course.is_resumable() {
+        if !self.resume.is_resumable() {
             return self.open_first(self.settings.connect_timeout.min(left)).await;
         }
-        let request = self.course.request(self.settings);
-        let Self { tries, sink, commands, course, .. } = self;
+        let request = self.resume.request(self.settings);
+        let Self { tries, sink, commands, resume, .. } = self;
         let opened = tries.run(&request, left);
-        match unless_over(sink, commands, &mut course.paused_by_user, opened).await {
+        match unless_over(sink, commands, &mut resume.paused_by_user, opened).await {
             Some(opened) => {
                 let opened = opened?;
                 self.report_opened(&opened);
@@ -179,19 +179,19 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
         self.reporter.connected(connection.handle(), fingerprint);
         if connection.handle().version() == Version::V1 {
             self.do_without_version_2()?;
-        } else if let (Start::Fraction(part), None) = (self.settings.start, self.course.size)
+        } else if let (Start::Fraction(part), None) = (self.settings.start, self.resume.size)
             && !self.find_start(&mut connection, part).await?
         {
             return Ok(None);
         }
         self.reporter.requested(self.settings.open.clone());
-        let request = self.course.request(self.settings);
+        let request = self.resume.request(self.settings);
         let failed = match self.unless_over(open(&mut connection, request, patience)).await {
             Some(Ok(granted)) => return Ok(Some(Opened { connection, fingerprint, granted })),
             Some(Err(Error::Session(End::Refused { code, .. })))
-                if code == NackCode::NoSuchTitle as u16 && !self.course.has_title() =>
+                if code == NackCode::NoSuchTitle as u16 && !self.resume.has_title() =>
             {
-                let titles = ask::titles(&mut connection, self.settings.connect_timeout);
+                let titles = questions::titles(&mut connection, self.settings.connect_timeout);
                 let titles = self.unless_over(titles).await;
                 titles.map(|titles| titles.map_or_else(|error| error, Error::TitleNeeded))
             }
@@ -211,7 +211,8 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
     /// Runs a session to its end.
     async fn stream(&mut self, opened: Opened) -> Result<Outcome, Error> {
         let Opened { connection, granted, .. } = opened;
-        let outcome = Driver::run(granted, connection.handle().clone(), self.parts()).await;
+        let outcome =
+            SessionDriver::run(granted, connection.handle().clone(), self.context()).await;
         // What came before the end is not to wait for the next session.
         self.sink.flush();
         let broken =
@@ -229,12 +230,12 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
     /// Waits until a play whose paused session the server closed is to go on; false if it is over.
     async fn wait_for_resume(&mut self, loss: &Loss) -> bool {
         warn!("{}; it goes on when it is resumed", loss.cause);
-        let Self { sink, commands, course, .. } = self;
-        while course.paused_by_user || !sink.has_room() {
+        let Self { sink, commands, resume, .. } = self;
+        while resume.paused_by_user || !sink.has_room() {
             tokio::select! {
                 Some(command) = commands.recv() => match command {
                     Command::Stop => return false,
-                    Command::TogglePause => course.paused_by_user = !course.paused_by_user,
+                    Command::TogglePause => resume.paused_by_user = !resume.paused_by_user,
                 },
                 () = sink.room() => {}
                 () = sink.failed() => return false,
@@ -245,13 +246,13 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
 
     /// Waits for `future`; `None` if the play is over before.
     async fn unless_over<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
-        let Self { sink, commands, course, .. } = self;
-        unless_over(sink, commands, &mut course.paused_by_user, future).await
+        let Self { sink, commands, resume, .. } = self;
+        unless_over(sink, commands, &mut resume.paused_by_user, future).await
     }
 
     /// Says which titles come near to the one that the server does not have.
     async fn no_such_title(&self, connection: &mut Connection) -> Error {
-        let titles = ask::titles(connection, SUGGESTION_PATIENCE);
+        let titles = questions::titles(connection, SUGGESTION_PATIENCE);
         // A slow or a long answer is no reason to keep the user waiting.
         let titles = timeout(SUGGESTION_PATIENCE, titles).await.ok().and_then(Result::ok);
         let title = self.settings.title.clone().unwrap_or_default();
@@ -271,7 +272,7 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             return Err(Error::Unverified(Unverified::Version1));
         }
         // What came of this play is with its player, or in its file.
-        if self.course.is_resumable() && self.course.position > 0 {
+        if self.resume.is_resumable() && self.resume.position > 0 {
             return Err(Error::CannotContinue);
         }
         self.start_over(0).map_err(|_| Error::CannotContinue)
@@ -280,13 +281,13 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
     /// Finds out at which byte a part of the whole begins; false if the play is over before.
     async fn find_start(&mut self, connection: &mut Connection, part: f64) -> Result<bool, Error> {
         let open = self.settings.open.clone();
-        let options = self.course.options();
-        let size = ask::size(connection, open, options, self.settings.connect_timeout);
+        let options = self.resume.options();
+        let size = questions::size(connection, open, options, self.settings.connect_timeout);
         let Some(size) = self.unless_over(size).await else { return Ok(false) };
         let size = size?;
         let start = (size as f64 * part) as u64;
         // What an earlier play left may begin elsewhere.
-        if self.course.start != start {
+        if self.resume.start != start {
             self.start_over(start)?;
         }
         Ok(true)
@@ -302,18 +303,18 @@ impl<'a, R: FnMut(Event)> Player<'a, R> {
             End::Refused { code, .. } => *code == NackCode::MediaChanged as u16,
             end => *end == End::Discontinuity(Discontinuity::Media),
         };
-        other && !self.course.is_resumable() && self.sink.resumed().is_some()
+        other && !self.resume.is_resumable() && self.sink.resumed().is_some()
     }
 
     /// What the driver of a session works with.
-    pub(super) fn parts(&mut self) -> Parts<'_, R> {
-        Parts {
+    pub(super) fn context(&mut self) -> PlayContext<'_, R> {
+        PlayContext {
             settings: self.settings,
             server: self.server,
             sink: &self.sink,
             commands: &mut self.commands,
             reporter: &mut self.reporter,
-            course: &mut self.course,
+            resume: &mut self.resume,
             silence: &mut self.silence,
             tries: &mut self.tries,
         }
@@ -327,7 +328,7 @@ pub(super) async fn titles(server: &Server, settings: &Settings) -> Result<Vec<T
     if connection.handle().version() == Version::V1 {
         return Err(Error::NeedsVersion2("catalogue"));
     }
-    let titles = ask::titles(&mut connection, settings.connect_timeout).await;
+    let titles = questions::titles(&mut connection, settings.connect_timeout).await;
     connection.shut(0).await;
     titles
 }
