@@ -21,7 +21,24 @@
 //! [`session`] through the [`transport`], and on the other side through the [`transport`] and a
 //! [`session`] into a sink of the [`client`]; between the two ends quicstream copies nothing.
 //!
+//! A pause goes the other way: from a key of `ui` as a command to the session of the `client`, whose
+//! machine sends PAUSE_STREAM, to the machine of the `server`'s session, which stops its pacer.
+//!
 //! The wire is specified in [`protocol`], completely enough to write a peer from it.
+//!
+//! # Where a change belongs
+//!
+//! | what | where |
+//! |---|---|
+//! | an option, code or PDU on the wire | `protocol` (`wire.md` first), then the rule for it in `session` |
+//! | what a peer may send when | `session`: the machine of its side, and the table in `wire.md` |
+//! | a setting | `config/default.toml`, `config::layer` and `config::value`, its flag in `cli` and `config::flags`, what it comes to in `config::resolve` |
+//! | how media is found or read | `media` |
+//! | what is granted to whom | `server::grant` |
+//! | when and how a lost session is tried again | `client::retry`, `client::link`, `client::silence` |
+//! | what becomes of the file of a play | `client::sink` |
+//! | an event | `client::Event` or `server::Event`, its JSON in `ui::json`, its words in `ui::play` or `ui::serve` |
+//! | an exit code | `exit` |
 
 pub mod cli;
 pub mod client;
@@ -32,5 +49,6 @@ pub mod media;
 pub mod protocol;
 pub mod server;
 pub mod session;
+mod shell;
 pub mod transport;
 pub mod ui;

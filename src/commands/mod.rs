@@ -5,7 +5,6 @@ mod job;
 mod play;
 mod resources;
 mod serve;
-mod shell;
 mod stop;
 
 use std::io::{self, Write as _};

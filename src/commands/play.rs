@@ -12,13 +12,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::job::{self, JobSignals};
 use super::serve::{self, Bound};
-use super::shell::quote;
 use super::{Interrupts, failure};
 use crate::client::{
     self, Command, Outcome, Server, Sink, SinkError, Snapshot, Target, Unfinished,
 };
 use crate::config::{PlayConfig, ServeConfig, Verbosity};
 use crate::server::Sessions;
+use crate::shell::quote;
 use crate::transport::{Address, Trust};
 use crate::ui::{self, Key};
 use crate::{exit, server};

@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::job::JobSignals;
-use super::shell::quote;
 use super::stop;
 use crate::config::{self, Credentials, ServeConfig};
 use crate::exit;
 use crate::media::{self, Library};
 use crate::server::{self, Sessions};
+use crate::shell::quote;
 use crate::transport::{Certificate, Identity, Listener, granted_socket_buffer};
 use crate::ui::{self, Told};
 

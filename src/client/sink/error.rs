@@ -1,10 +1,10 @@
 //! Why media cannot be written.
 
-use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Origin;
+use crate::shell::quote;
 
 /// Media cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -118,15 +118,5 @@ fn describe(Origin { server, title, start, .. }: &Origin) -> String {
 
 /// The command that gives a file its name, and asks before it replaces another.
 fn finishing_command(part: &Path, path: &Path) -> String {
-    format!("mv -i -- {} {}", quoted(part), quoted(path))
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> Cow<'_, str> {
-    let text = path.to_string_lossy();
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_./+,:@%=".contains(char);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text;
-    }
-    format!("'{}'", text.replace('\'', r"'\''")).into()
+    format!("mv -i -- {} {}", quote(part.as_os_str()), quote(path.as_os_str()))
 }

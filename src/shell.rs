@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 /// An argument as a shell takes it. One that is no UTF-8, or would move the cursor where it is
 /// printed, is written `$'...'`, which bash, zsh and POSIX.1-2024 know.
-pub(super) fn quote(argument: &OsStr) -> String {
+pub(crate) fn quote(argument: &OsStr) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=,@%+".contains(char);
     match argument.to_str() {
         Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
