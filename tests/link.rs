@@ -10,12 +10,13 @@
 mod common;
 
 use std::fs;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use common::python::TheirServer;
 use common::relay::Relay;
 use common::{Serve, assert_exit, events, media, named, next_event, quicstream};
 use serde_json::Value;
@@ -147,6 +148,45 @@ fn media_that_is_touched_in_mid_play_is_still_the_same() {
     assert!(fs::read(&out).unwrap() == bytes);
     assert!(!named(&events, "reconnecting").is_empty(), "the server noticed");
     assert_eq!(named(&events, "closed")[0]["verified"], true);
+}
+
+/// A server that speaks only version 1 cannot go on in the middle. What came so far stays as it is.
+#[test]
+fn a_server_of_version_1_that_takes_over_begins_nothing_anew() {
+    let Some(old) = TheirServer::start("v1_server.py", "normal", &[]) else { return };
+    for output in ["-", "out"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (serve, bytes) = serve(dir.path(), &["--keepalive", "1", "--session-timeout", "4"]);
+        let relay = Relay::start(serve.port);
+        let log = dir.path().join("log");
+        fs::write(&log, "log\n").unwrap();
+        let mut command = quicstream(dir.path());
+        command.args(["play", "--json", "--insecure", "--rate", "20M", "-o", output]);
+        command.args(["--port", &relay.port().to_string()]).current_dir(dir.path());
+        // Where stdout carries media, JSON goes to stderr.
+        command.stdout(fs::File::options().append(true).open(&log).unwrap());
+        command.stderr(Stdio::piped());
+        if output != "-" {
+            command.stdout(Stdio::null()).args(["--progress", "plain", "-v"]);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let is_chunk =
+            |line: &String| line.contains("\"chunk\"") || line.contains("received STREAM_CHUNK");
+        assert!(lines.any(|line| is_chunk(&line)));
+        relay.lead_to(old.port());
+        let said: Vec<_> = lines.collect();
+        assert_eq!(child.wait().unwrap().code(), Some(6), "{output}: {said:?}");
+        assert!(said.iter().any(|line| line.contains("version 1")), "{output}: {said:?}");
+        if output == "-" {
+            let written = fs::read(&log).unwrap();
+            assert!(written.starts_with(b"log\n") && bytes.starts_with(&written[4..]));
+            assert!(written.len() > 4);
+        } else {
+            let part = fs::read(dir.path().join("out.part")).unwrap();
+            assert!(!part.is_empty() && bytes.starts_with(&part));
+        }
+    }
 }
 
 /// What an outage and a path that changes often cost, for people to read.

@@ -104,6 +104,10 @@ impl TheirServer {
     }
 
     /// Where its files are, and those that `play` makes.
+    pub(crate) fn port(&self) -> u16 {
+        self.port.try_into().unwrap()
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         self.dir.path()
     }

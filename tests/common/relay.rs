@@ -19,7 +19,7 @@ pub(crate) struct Relay {
 
 struct Shared {
     near: UdpSocket,
-    server: SocketAddr,
+    server: Mutex<SocketAddr>,
     ports: Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>,
     is_blackhole: AtomicBool,
     clients: AtomicU64,
@@ -33,7 +33,7 @@ impl Relay {
         let address = near.local_addr().unwrap();
         let shared = Arc::new(Shared {
             near,
-            server: ([127, 0, 0, 1], server).into(),
+            server: Mutex::new(([127, 0, 0, 1], server).into()),
             ports: Mutex::default(),
             is_blackhole: AtomicBool::new(false),
             clients: AtomicU64::new(0),
@@ -53,6 +53,12 @@ impl Relay {
         self.shared.ports.lock().unwrap().clear();
     }
 
+    /// Leads to another server from now on.
+    pub(crate) fn lead_to(&self, server: u16) {
+        self.shared.server.lock().unwrap().set_port(server);
+        self.rebind();
+    }
+
     /// Swallows every packet from now on, or no more.
     pub(crate) fn set_blackhole(&self, is_blackhole: bool) {
         self.shared.is_blackhole.store(is_blackhole, Ordering::Relaxed);
@@ -70,7 +76,7 @@ impl Shared {
         let mut ports = self.ports.lock().unwrap();
         let port = ports.entry(client).or_insert_with(|| {
             let port = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
-            port.connect(self.server).unwrap();
+            port.connect(*self.server.lock().unwrap()).unwrap();
             port.set_read_timeout(Some(IDLE)).unwrap();
             self.clients.fetch_add(1, Ordering::Relaxed);
             let (weak, shared) = (Arc::downgrade(&port), Arc::downgrade(self));
