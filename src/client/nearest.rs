@@ -7,11 +7,21 @@ const NAMED: usize = 3;
 /// The least likeness, 0 to 1, of a title that is named where there are many.
 const LIKENESS: f64 = 0.5;
 
+/// How many pairs of bytes are compared at most, which takes a fraction of a second: a catalogue
+/// may be as long as its server likes.
+const COMPARED: usize = 20_000_000;
+
 /// The titles nearest to `wanted`, the nearest first; of a few titles all.
 pub(super) fn nearest(wanted: &str, titles: &[Title]) -> Vec<String> {
     let wanted = wanted.to_lowercase();
+    let mut compared = 0;
+    let within_reason = |title: &&Title| {
+        compared += 2 * wanted.len() * title.title.len();
+        compared <= COMPARED
+    };
+    let likely = titles.iter().take_while(within_reason);
     let mut rated: Vec<_> =
-        titles.iter().map(|Title { title, .. }| (likeness(&wanted, title), title)).collect();
+        likely.map(|Title { title, .. }| (likeness(&wanted, title), title)).collect();
     if rated.len() > NAMED {
         rated.retain(|(likeness, _)| *likeness >= LIKENESS);
     }
@@ -58,6 +68,14 @@ mod tests {
             assert!(nearest.len() <= NAMED);
         }
         assert_eq!(nearest("zzzzzzzzzzzz", &library), [""; 0]);
+    }
+
+    #[test]
+    fn an_endless_catalogue_is_not_compared_to_its_end() {
+        let long = "x".repeat(255);
+        let mut library = titles(&[long.as_str(); 200]);
+        library.push(Title { title: "é".repeat(127), ..Title::default() });
+        assert_eq!(nearest(&"é".repeat(127), &library), [""; 0]);
     }
 
     #[test]
