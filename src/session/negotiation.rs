@@ -61,8 +61,8 @@ impl Offer {
     }
 
     /// The largest payload at a rate in bit/s, where 0 is no limit. A chunk must not take longer
-    /// to send than the keepalive interval or [`MAX_CHUNK_TIME`], or the client would think the
-    /// server stalled.
+    /// to send than the keepalive interval, nor than 60 s, or the client would think the server
+    /// stalled.
     pub fn chunk_size_at(&self, rate: u64) -> u32 {
         let rate = if rate == 0 { u64::MAX } else { rate };
         let seconds = wire_seconds(self.keepalive.min(MAX_CHUNK_TIME));
