@@ -244,6 +244,8 @@ fn a_file_that_somebody_else_changed_meanwhile_is_not_published() {
             let message = events.last().unwrap()["message"].as_str().unwrap();
             assert!(message.contains("by another program"), "{what}: {message}");
             assert!(!site.path("out").exists(), "{what} and published");
+            let is_part_there = site.path("out.part").exists();
+            assert_eq!(site.path("out.part.json").exists(), is_part_there, "{what}");
             for entry in fs::read_dir(site.dir.path()).unwrap() {
                 fs::remove_file(entry.unwrap().path()).unwrap();
             }

@@ -192,7 +192,7 @@ impl Output {
         self.prepare()?;
         let computed = self.hasher.as_mut().map(Hasher::finish);
         let differs = digest.zip(computed).is_some_and(|(digest, computed)| digest != computed);
-        let Some(mut part) = self.part.take() else {
+        let Some(part) = &mut self.part else {
             return match differs {
                 true => Err(Error::Digest),
                 false => Ok(Published { path: None, digest: computed }),
@@ -208,7 +208,7 @@ impl Output {
 
     /// Keeps what there is of a file for another try, and nothing that is not worth one.
     pub(super) fn leave(&mut self) -> Result<Option<Unfinished>, Error> {
-        match self.part.take() {
+        match &mut self.part {
             Some(part) => part.leave(&self.file, self.written),
             None => Ok(None),
         }

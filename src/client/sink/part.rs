@@ -222,7 +222,7 @@ impl Part {
     }
 
     /// Keeps what there is for another try, and nothing that is not worth one.
-    pub(super) fn leave(mut self, file: &File, bytes: u64) -> Result<Option<Unfinished>, Error> {
+    pub(super) fn leave(&mut self, file: &File, bytes: u64) -> Result<Option<Unfinished>, Error> {
         match &self.state {
             State::Begun => {}
             State::Continued(..) => {
@@ -246,11 +246,13 @@ impl Part {
         Ok(Some(Unfinished { part: self.path(), resumable: self.origin.is_some() }))
     }
 
-    /// Removes what this play made if it is empty, and its record.
+    /// Removes what this play made if it is empty, and its record; the record, too, where somebody
+    /// else has removed the file.
     pub(super) fn discard_empty(&self, file: &File) -> Result<(), Error> {
         let place = &self.place;
         let empty = file.metadata().map_err(place.error(&place.part))?.len() == 0;
-        if !self.ours || !empty || !place.leads_to(&place.part, file)? {
+        let is_there = place.stat(&place.part)?.is_some();
+        if !self.ours || (is_there && !(empty && place.leads_to(&place.part, file)?)) {
             return Ok(());
         }
         place.remove(&place.part).map_err(place.error(&place.part))?;

@@ -13,7 +13,7 @@ use super::place::Place;
 
 impl Part {
     /// Gives the file its name, which is returned, once its bytes are on the disk and are those that this play wrote.
-    pub(super) fn publish(mut self, file: &File, bytes: u64) -> Result<PathBuf, Error> {
+    pub(super) fn publish(&mut self, file: &File, bytes: u64) -> Result<PathBuf, Error> {
         self.settle()?;
         let place = self.place.clone();
         let error = place.error(&place.part);
