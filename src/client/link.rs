@@ -166,7 +166,7 @@ pub(super) async fn open_stream(
     patience: Duration,
 ) -> Result<(Outgoing, Incoming), Error> {
     let opened = timeout(patience, connection.open_stream()).await;
-    Ok(opened.map_err(|_| Error::no_answer("a new stream", patience))??)
+    Ok(opened.map_err(|_| Error::no_answer("the opening of a stream", patience))??)
 }
 
 /// Tells a server of version 2 that it broke the protocol.
