@@ -161,6 +161,11 @@ fn any_lengths() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
+/// The type of an option that nobody knows: above those of the table, and not UNVERIFIED.
+fn unknown_option() -> impl Strategy<Value = u16> {
+    (13_u16..).prop_filter("UNVERIFIED is known", |kind| *kind != 32_769)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -177,7 +182,7 @@ proptest! {
     #[test]
     fn options_may_stand_in_any_order_among_unknown_ones(
         options in any_options(V2),
-        unknown in prop::collection::btree_map(13_u16.., prop::collection::vec(any::<u8>(), 0..9), 0..9),
+        unknown in prop::collection::btree_map(unknown_option(), prop::collection::vec(any::<u8>(), 0..9), 0..9),
         order in any::<prop::sample::Selector>(),
     ) {
         let bytes = Pdu::List(options.clone()).encode(V2, 0);
