@@ -37,7 +37,7 @@
 //! | what is granted to whom | `server::grant` |
 //! | when and how a lost session is tried again | `client::retry`, `client::link`, `client::silence` |
 //! | what becomes of the file of a play | `client::sink` |
-//! | an event | `client::Event` or `server::Event`, its JSON in `ui::json`, its words in `ui::play` or `ui::serve` |
+//! | an event | `client::Event` or `server::Event`, which serde makes its JSON, and its words in `ui::play::words` or `ui::serve::words` |
 //! | an exit code | `exit` |
 
 pub mod cli;
@@ -51,4 +51,4 @@ pub mod server;
 pub mod session;
 mod shell;
 pub mod transport;
-pub mod ui;
+mod ui;

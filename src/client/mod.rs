@@ -1,6 +1,7 @@
 //! The client: a session driven over a transport into a sink.
 
 mod connect;
+mod event;
 mod link;
 mod nearest;
 mod only_title;
@@ -28,8 +29,9 @@ use playback::{Playback, stop};
 use resume_state::ResumeState;
 use session_driver::Ended;
 
+pub use event::Event;
 pub use only_title::only_title;
-pub use progress::{Event, MediaInfo, Phase, Snapshot, Title};
+pub use progress::{Phase, Snapshot, Title};
 pub use sink::{Error as SinkError, Origin, Published, Sink, Target, Unfinished};
 pub use verdict::{Kept, Place, Unverified, Verdict};
 

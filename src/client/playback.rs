@@ -7,9 +7,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
+use super::event::Event;
 use super::link::{Dialer, Opened, Tries, open};
 use super::nearest::nearest;
-use super::progress::{Event, Reporter, Snapshot, Title};
+use super::progress::{Reporter, Snapshot, Title};
 use super::resume_state::ResumeState;
 use super::retry::{Loss, Retries};
 use super::session_driver::{Ended, Outcome, PlayContext, SessionDriver};

@@ -1,128 +1,38 @@
 //! What a running session tells whoever watches it. Nothing here ever waits for the watcher.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use tokio::sync::watch;
 
+use super::event::{Event, mean_rate};
 use super::resume_state::ResumeState;
 use super::verdict::Verdict;
-use crate::protocol::{OpenAck, OpenStream, Options, Version};
+use crate::protocol::{OpenAck, OpenStream, Options};
 use crate::session::client::{Cause, State};
 use crate::transport::{Fingerprint, Handle, Path};
 
 /// The least time between two [`Event::Chunk`]: there are at most 100 a second.
 const CHUNK_EVENT_GAP: Duration = Duration::from_millis(10);
 
-/// Something that happened, in order.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The transport is up.
-    Connected {
-        /// The address that answered.
-        server: SocketAddr,
-        /// The protocol version that was agreed.
-        version: Version,
-        /// SHA-256 of the server's certificate.
-        fingerprint: Fingerprint,
-    },
-    /// OPEN_STREAM was sent.
-    Requested(OpenStream),
-    /// OPEN_ACK came.
-    Accepted {
-        /// The session id that the server assigned.
-        session: u32,
-        /// The terms.
-        ack: OpenAck,
-        /// What the media is, as far as the server said.
-        media: MediaInfo,
-        /// The byte of the media at which the first chunk starts.
-        start: u64,
-        /// What the server paces the session at, bit/s, and 0 if as fast as it goes; `None` where
-        /// it did not say, which is the bitrate.
-        rate: Option<u64>,
-    },
-    /// An earlier play is continued: this many bytes are in the file already.
-    Continuing {
-        /// Bytes that need not come again.
-        offset: u64,
-    },
-    /// The connection is lost; it will be tried again.
-    Reconnecting {
-        /// Which try this is since the last progress, from 1.
-        attempt: u32,
-        /// How long until then.
-        delay: Duration,
-        /// The byte of the media to go on from.
-        offset: u64,
-        /// What happened.
-        cause: String,
-    },
-    /// A chunk came. At most 100 of these a second are made.
-    Chunk {
-        /// Its number.
-        seq: u32,
-        /// Bytes of payload.
-        bytes: u64,
-        /// Media bytes received so far, this chunk included.
-        total: u64,
-        /// Chunks since the last such event that had none of their own.
-        skipped: u64,
-    },
-    /// PAUSE_STREAM was sent.
-    Paused {
-        /// The last chunk before it.
-        seq: u32,
-        /// Who asked.
-        cause: Cause,
-    },
-    /// RESUME_STREAM was sent.
-    Resumed {
-        /// The last chunk before it.
-        seq: u32,
-        /// How long the pause was.
-        after: Duration,
-    },
-    /// CLOSE_STREAM came, or was sent and answered.
-    Closed {
-        /// Why, in words.
-        reason: String,
-        /// Whether the media is whole.
-        complete: bool,
-        /// Media bytes received.
-        bytes: u64,
-        /// Chunks received.
-        chunks: u64,
-        /// Time since OPEN_ACK.
-        elapsed: Duration,
-        /// What became of the media.
-        verdict: Verdict,
-    },
-}
-
-/// What a server says about its media.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MediaInfo {
-    /// Its name in the server's library.
-    pub title: Option<String>,
-    /// Bytes of the whole media.
-    pub size: Option<u64>,
-    /// IANA media type.
-    pub media_type: Option<String>,
-}
-
 /// One title of a server's catalogue.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// Serializes to a line of `--list --json`. The names and the order of the keys are a contract with
+/// scripts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Title {
     /// Its name.
     pub title: String,
     /// Bytes, where it has an end.
     pub size: Option<u64>,
     /// IANA media type.
+    #[serde(rename = "type")]
     pub media_type: Option<String>,
     /// bit/s, where the server said.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bitrate: Option<u32>,
-    /// It has no end yet.
+    /// Whether it has no end yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub live: bool,
 }
 
@@ -242,13 +152,20 @@ impl<R: FnMut(Event)> Reporter<R> {
         self.now.rate = options.rate;
         self.now.size = resume.size;
         self.now.position = resume.position;
-        let media = MediaInfo {
+        let is_known = options.title.is_some() || options.total_size.is_some();
+        let start = resume.position;
+        (self.report)(Event::Accepted {
+            session,
+            bitrate: ack.bitrate,
+            chunk_size: ack.max_chunk_size,
+            keepalive: ack.keepalive,
+            timeout: ack.session_timeout,
             title: options.title.clone(),
             size: options.total_size,
             media_type: options.media_type.clone(),
-        };
-        let (start, rate) = (resume.position, options.rate);
-        (self.report)(Event::Accepted { session, ack, media, start, rate });
+            start: (is_known || start > 0).then_some(start),
+            rate: options.rate,
+        });
     }
 
     pub(super) fn chunk(&mut self, seq: u32, bytes: u64, path: &Path) {
@@ -310,13 +227,14 @@ impl<R: FnMut(Event)> Reporter<R> {
         if let Some(skipped) = std::mem::take(&mut self.skipped).checked_sub(1) {
             self.chunk_event(skipped);
         }
-        if let Some(opened) = self.opened {
+        if let Some(elapsed) = self.opened.map(|opened| opened.elapsed()) {
             (self.report)(Event::Closed {
                 reason: reason.to_owned(),
                 complete,
                 bytes: self.now.bytes,
                 chunks: self.chunks,
-                elapsed: opened.elapsed(),
+                elapsed,
+                bits_per_second: mean_rate(self.now.bytes, elapsed),
                 verdict,
             });
         }

@@ -8,8 +8,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
+use super::event::Event;
 use super::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
-use super::progress::{Event, Reporter};
+use super::progress::Reporter;
 use super::resume_state::ResumeState;
 use super::silence::{Silence, Step};
 use super::sink::Sink;

@@ -1,6 +1,8 @@
 //! What a play leaves behind, and whether it was checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
 
 use super::resume_state::ResumeState;
 use super::{Error, Outcome, Published, Settings, SinkError, Start};
@@ -42,6 +44,37 @@ impl Verdict {
     }
 }
 
+/// The keys of a verdict in the JSON event `closed`; their names and order are a contract with
+/// scripts.
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Keys {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            file: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            digest: Option<String>,
+            /// `None` where nothing was kept.
+            verified: Option<bool>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            why: Option<String>,
+        }
+
+        let (place, unverified) = match &self.kept {
+            Kept::Media { place, unverified, .. } => (Some(place), Some(unverified)),
+            Kept::Discarded | Kept::Nothing => (None, None),
+        };
+        let file = place.and_then(Place::path);
+        Keys {
+            file: file.map(|path| path.to_string_lossy().into_owned()),
+            digest: self.digest.map(|digest| blake3::Hash::from_bytes(digest).to_string()),
+            verified: unverified.map(Option::is_none),
+            why: unverified.and_then(|why| why.map(|why| why.to_string())),
+        }
+        .serialize(serializer)
+    }
+}
+
 /// What is left of the media.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
@@ -69,6 +102,16 @@ pub enum Place {
     Part(PathBuf),
     /// At the other end of a pipe, or in a device: as it is called.
     Stream(String),
+}
+
+impl Place {
+    /// The file, where it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Part(path) => Some(path),
+            Self::Stream(_) => None,
+        }
+    }
 }
 
 /// Why media counts as not verified.

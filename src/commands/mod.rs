@@ -24,10 +24,7 @@ use crate::{exit, ui};
 pub fn run(cli: &Cli) -> u8 {
     let environment = Environment::capture();
     start(cli, &environment).unwrap_or_else(|error| {
-        let text = format!("{error:#}");
-        let lines: Vec<_> = text.lines().map(ui::escape).collect();
-        // Where stderr is gone, the exit code has to say it all.
-        let _ = writeln!(ui::stderr(), "quicstream: error: {}", lines.join("\n"));
+        ui::print_error(&format!("{error:#}"));
         exit::code(&error)
     })
 }

@@ -53,23 +53,26 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     drop(guard);
 
     let (publish, snapshot) = watch::channel(Snapshot::default());
-    let mut ui =
-        ui::Play::start(*report, *output == Target::Stdout, snapshot).context("cannot start")?;
-    super::start_log(*report, ui.has_colors(), ui.log_writer());
+    // Where media owns stdout, the keys are the player's at the other end of the pipe.
+    let media_on_stdout = *output == Target::Stdout;
+    let keys = if media_on_stdout { None } else { ui::listen_for_keys() };
+    let ui =
+        ui::play(*report, media_on_stdout, snapshot, keys.is_some()).context("cannot start")?;
+    super::start_log(*report, ui.has_colors(), ui.sender());
     if server.trust == Trust::Insecure {
         tracing::warn!("{INSECURE}");
     }
 
     let interrupted = Arc::new(AtomicBool::new(false));
     let (steer, mut commands) = mpsc::unbounded_channel();
-    let keys = ui.take_keys();
-    let events = ui.events();
+    let (keyboard, keys) = keys.unzip();
+    let events = ui.sender();
     let result = runtime.block_on(async {
         let Signals { interrupts, hangup, job } = signals;
         tokio::spawn(heed_signals(interrupts, hangup, steer.clone(), interrupted.clone()));
         if let Some(job) = job {
             let events = events.clone();
-            tokio::spawn(job.heed(move || events.wake()));
+            tokio::spawn(job.heed(move || events.redraw()));
         }
         if let Some(keys) = keys {
             tokio::spawn(heed_keys(keys, steer));
@@ -96,7 +99,8 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     // A writer that is stuck on a stopped player must not keep us.
     runtime.shutdown_background();
 
-    let told = ui.finish(result.as_ref().err().map(failure));
+    drop(keyboard);
+    let all_json_written = ui.finish(result.as_ref().err().map(failure));
     match result {
         Ok(Outcome::Stopped(unfinished)) => {
             if let Some(unfinished) = unfinished.filter(|_| report.verbosity != Verbosity::Quiet) {
@@ -106,7 +110,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
             Ok(if interrupted { exit::INTERRUPTED } else { exit::DONE })
         }
         // The media is whole, but whoever wants the JSON does not know.
-        Ok(Outcome::Complete(_) | Outcome::PipeClosed) if !told => Ok(exit::FAILURE),
+        Ok(Outcome::Complete(_) | Outcome::PipeClosed) if !all_json_written => Ok(exit::FAILURE),
         Ok(Outcome::Complete(_) | Outcome::PipeClosed) => Ok(exit::DONE),
         Err(error) => {
             if let Some(client::Error::TitleNeeded(titles)) = error.downcast_ref() {

@@ -14,7 +14,7 @@ use crate::media::{self, Library};
 use crate::server::{self, Sessions};
 use crate::shell::quote;
 use crate::transport::{Certificate, Identity, Listener, granted_socket_buffer};
-use crate::ui::{self, Told};
+use crate::ui;
 
 /// How long before its end a certificate is warned of.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -39,23 +39,23 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let shutdown = async { stopped.await.unwrap_or_default() };
 
     let sessions = Arc::new(Sessions::default());
-    let ui = ui::Serve::start(config.report, sessions.clone()).context("cannot start")?;
-    super::start_log(config.report, ui.has_colors(), ui.log_writer());
-    let events = ui.events();
-    events.send(Told::Listening {
+    let ui = ui::serve(config.report, sessions.clone()).context("cannot start")?;
+    super::start_log(config.report, ui.has_colors(), ui.sender());
+    let events = ui.sender();
+    events.send(server::Event::Listening {
         addr: listener.address(),
         fingerprint: identity.fingerprint(),
         media: library.name(),
         url: url(&listener, &identity, &library),
     });
-    let report = move |event| events.send(Told::Session(event));
+    let report = move |event| events.send(event);
     warn_of_small_buffers(config.transport.socket_buffer);
     warn_of_dates(&identity, &config.credentials);
 
     runtime.block_on(async {
         if let Some(job) = JobSignals::listen().context("cannot listen for signals")? {
-            let events = ui.events();
-            tokio::spawn(job.heed(move || events.wake()));
+            let events = ui.sender();
+            tokio::spawn(job.heed(move || events.redraw()));
         }
         server::serve(listener, library, config.server, sessions, report, shutdown).await;
         anyhow::Ok(())

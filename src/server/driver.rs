@@ -219,8 +219,8 @@ impl Driver {
             version: self.connection.version(),
             bitrate: session.grant.ack.bitrate,
             rate: session.grant.rate,
-            title: session.grant.media.title().to_owned(),
-            start: session.grant.start,
+            title: Some(session.grant.media.title().to_owned()),
+            start: Some(session.grant.start),
         });
     }
 

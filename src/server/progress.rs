@@ -6,40 +6,67 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::protocol::Version;
+use serde::{Serialize, Serializer};
 
-/// Something that happened to a session.
-#[derive(Debug, Clone)]
+use crate::protocol::Version;
+use crate::transport::Fingerprint;
+
+/// Something that happened to a server.
+///
+/// Serializes to a JSON event. The names and the order of the keys are a contract with scripts.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event")]
 pub enum Event {
+    /// It is bound, and clients may come.
+    #[serde(rename = "listening")]
+    Listening {
+        /// The address that it is bound to.
+        addr: SocketAddr,
+        /// SHA-256 of its certificate.
+        fingerprint: Fingerprint,
+        /// What it serves, in words.
+        #[serde(skip)]
+        media: String,
+        /// The URL to play it by.
+        url: String,
+    },
     /// OPEN_ACK was sent.
+    #[serde(rename = "session_opened")]
     Opened {
         /// The session id.
         session: u32,
-        /// Who plays.
+        /// The client's address.
         peer: SocketAddr,
         /// The protocol version.
+        #[serde(serialize_with = "number")]
         version: Version,
         /// The agreed bitrate, bit/s.
         bitrate: u32,
-        /// What the session is paced at, bit/s; 0 is as fast as it goes.
+        /// The pace of the session, bit/s; 0 is unpaced.
         rate: u64,
-        /// What is streamed.
-        title: String,
-        /// The byte of the media at which it starts.
-        start: u64,
+        /// What is streamed, where it has a name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<String>,
+        /// The byte of the media at which it starts; `None` for the first byte of media without a
+        /// title.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        start: Option<u64>,
     },
     /// OPEN_NACK was sent.
+    #[serde(rename = "session_refused")]
     Refused {
-        /// Who asked.
+        /// The client's address.
         peer: SocketAddr,
-        /// What for, where it was named.
+        /// The title that was asked for, where one was named.
+        #[serde(skip_serializing_if = "Option::is_none")]
         title: Option<String>,
         /// The OPEN_NACK code.
         code: u16,
-        /// What it means.
+        /// The code in words.
         reason: String,
     },
     /// PAUSE_STREAM came.
+    #[serde(rename = "session_paused")]
     Paused {
         /// The session id.
         session: u32,
@@ -47,6 +74,7 @@ pub enum Event {
         seq: u32,
     },
     /// RESUME_STREAM came.
+    #[serde(rename = "session_resumed")]
     Resumed {
         /// The session id.
         session: u32,
@@ -54,10 +82,11 @@ pub enum Event {
         seq: u32,
     },
     /// The session is over.
+    #[serde(rename = "session_closed")]
     Closed {
         /// The session id.
         session: u32,
-        /// Who played.
+        /// The client's address.
         peer: SocketAddr,
         /// Why, in words.
         reason: String,
@@ -66,8 +95,18 @@ pub enum Event {
         /// Chunks sent.
         chunks: u64,
         /// Time since OPEN_ACK.
+        #[serde(rename = "seconds", serialize_with = "seconds")]
         elapsed: Duration,
     },
+}
+
+/// Serializes a duration as seconds, to the millisecond.
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_millis() as f64 / 1000.0)
+}
+
+fn number<S: Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(version.number())
 }
 
 /// What a session is doing.

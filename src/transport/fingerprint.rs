@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 /// SHA-256 of a certificate's DER, written as `openssl x509 -fingerprint -sha256` writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
@@ -24,6 +26,12 @@ impl fmt::Display for Fingerprint {
             write!(f, "{colon}{byte:02X}")?;
         }
         Ok(())
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

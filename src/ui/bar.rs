@@ -1,76 +1,79 @@
-//! Bars, as indicatif renders them.
+//! Rows that move, with bars that indicatif renders.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use console::truncate_str;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use super::screen::{Bar, Row};
-
-/// Renders rows to text.
-///
-/// indicatif's own ways to the terminal join the rows by their full width, which a terminal that
-/// is made narrower takes for one long line, and fall silent where stderr is no terminal, which
-/// `--progress bar` is asked not to. So it renders one bar at a time, and the rest is in
-/// [`super::terminal`].
-pub(super) struct Renderer {
-    bar: ProgressBar,
-    canvas: Canvas,
+/// A row that moves.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Row {
+    /// Text at the left.
+    pub(super) left: String,
+    /// A bar over all the width that the texts leave.
+    pub(super) bar: Option<Bar>,
+    /// Text behind the bar.
+    pub(super) right: String,
 }
 
-impl Renderer {
-    pub(super) fn new() -> Self {
-        let canvas = Canvas::default();
-        // indicatif would draw at every change. It is kept from it, as far as it can be, and told
-        // when a row is complete.
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(canvas.clone()), 1);
-        Self { bar: ProgressBar::with_draw_target(None, target), canvas }
+/// How much of a whole is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bar {
+    pub(super) done: u64,
+    pub(super) total: u64,
+    /// The colour of what is done.
+    pub(super) color: &'static str,
+}
+
+impl Row {
+    /// Makes a row of text alone, cut where it would wrap.
+    pub(super) fn text(text: &str, width: usize) -> Self {
+        Self { left: truncate_str(text, width, "…").into_owned(), ..Self::default() }
     }
 
-    /// The text of a row, which is as wide as the terminal where it has a bar.
-    pub(super) fn line(&self, row: &Row, width: usize) -> String {
-        let Row { left, bar: Some(Bar { done, total, color }), right } = row else {
-            return row.left.clone();
-        };
+    /// Renders the row, to the full width where it has a bar.
+    ///
+    /// indicatif's own ways to the terminal join the rows by their full width, which a terminal
+    /// that is made narrower takes for one long line, and fall silent where stderr is no terminal,
+    /// which `--progress bar` is asked not to. So it renders one bar at a time, and
+    /// [`super::terminal`] draws it.
+    pub(super) fn render(&self, width: usize) -> String {
+        let Some(Bar { done, total, color }) = self.bar else { return self.left.clone() };
         let template = format!("{{prefix}}{{wide_bar:.{color}/dim}}{{msg}}");
         let style = ProgressStyle::with_template(&template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("━╸─");
-        self.canvas.lock().width = u16::try_from(width).unwrap_or(u16::MAX);
-        self.bar.set_style(style);
-        self.bar.set_prefix(left.clone());
-        self.bar.set_message(right.clone());
-        self.bar.set_length(*total);
-        self.bar.set_position(*done);
-        self.bar.force_draw();
-        self.canvas.lock().rendered.trim_end().to_owned()
+        let width = u16::try_from(width).unwrap_or(u16::MAX);
+        let canvas = Canvas { width, text: Arc::default() };
+        // Once a second at the most, so that only the call below draws.
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(canvas.clone()), 1);
+        let bar = ProgressBar::with_draw_target(Some(total), target)
+            .with_style(style)
+            .with_position(done)
+            .with_prefix(self.left.clone())
+            .with_message(self.right.clone());
+        bar.force_draw();
+        canvas.text().trim_end().to_owned()
     }
 }
 
-/// What indicatif takes for a terminal: keeps the row that was rendered last.
-#[derive(Debug, Default, Clone)]
-struct Canvas(Arc<Mutex<Rendering>>);
-
-#[derive(Debug, Default)]
-struct Rendering {
+/// What indicatif takes for a terminal: keeps the row that was drawn last.
+#[derive(Debug, Clone)]
+struct Canvas {
     width: u16,
-    current: String,
-    rendered: String,
+    text: Arc<Mutex<String>>,
 }
 
 impl Canvas {
-    fn lock(&self) -> MutexGuard<'_, Rendering> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl TermLike for Canvas {
     fn width(&self) -> u16 {
-        self.lock().width
-    }
-
-    fn height(&self) -> u16 {
-        1
+        self.width
     }
 
     fn move_cursor_up(&self, _: usize) -> io::Result<()> {
@@ -94,18 +97,16 @@ impl TermLike for Canvas {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        self.lock().current.push_str(text);
+        self.text().push_str(text);
         Ok(())
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        self.lock().current.clear();
+        self.text().clear();
         Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
-        let mut rendering = self.lock();
-        rendering.rendered = std::mem::take(&mut rendering.current);
         Ok(())
     }
 }
@@ -118,17 +119,16 @@ mod tests {
 
     #[test]
     fn a_bar_takes_the_width_that_the_texts_leave() {
-        let renderer = Renderer::new();
         for (done, text) in [(0, "a ────────── z"), (5, "a ━━━━━╸──── z"), (10, "a ━━━━━━━━━━ z")]
         {
             let bar = Some(Bar { done, total: 10, color: "green" });
             let row = Row { left: "a ".into(), bar, right: " z".into() };
-            assert_eq!(strip_ansi_codes(&renderer.line(&row, 14)), text);
+            assert_eq!(strip_ansi_codes(&row.render(14)), text);
             for width in [14, 200, 15] {
-                assert_eq!(measure_text_width(&renderer.line(&row, width)), width);
+                assert_eq!(measure_text_width(&row.render(width)), width);
             }
         }
         let text = Row { left: "text alone".into(), ..Row::default() };
-        assert_eq!(renderer.line(&text, 80), "text alone");
+        assert_eq!(text.render(80), "text alone");
     }
 }

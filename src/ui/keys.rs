@@ -18,7 +18,7 @@ const ESCAPE: u8 = 0x1b;
 
 /// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub(crate) enum Key {
     /// Space: pause, or go on.
     Toggle,
     /// q: stop.
@@ -27,13 +27,13 @@ pub enum Key {
 
 /// The thread that reads keys. Dropping it ends it and restores the terminal's modes.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     wanted: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Begins to read keys, where a person sits at a terminal.
-pub(super) fn listen() -> Option<(Keys, UnboundedReceiver<Key>)> {
+pub(crate) fn listen() -> Option<(Keys, UnboundedReceiver<Key>)> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return None;
     }

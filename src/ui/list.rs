@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use console::{Alignment, measure_text_width, pad_str};
-use serde::Serialize;
 
 use super::text::{bit_rate, bytes, escape};
 use crate::client::Title;
@@ -18,10 +17,10 @@ const GAP: &str = "  ";
 ///
 /// # Errors
 /// Where `out` cannot be written.
-pub fn titles(entries: &[Title], json: bool, out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn titles(entries: &[Title], json: bool, out: &mut impl Write) -> io::Result<()> {
     if json {
         return entries.iter().try_for_each(|entry| {
-            serde_json::to_writer(&mut *out, &Object::from(entry))?;
+            serde_json::to_writer(&mut *out, entry)?;
             out.write_all(b"\n")
         });
     }
@@ -35,31 +34,6 @@ pub fn titles(entries: &[Title], json: bool, out: &mut impl Write) -> io::Result
         writeln!(out, "{}", cells.collect::<Vec<_>>().join(GAP).trim_end())?;
     }
     Ok(())
-}
-
-/// A title as programs are told of it. The names and their order are a contract with scripts.
-#[derive(Serialize)]
-struct Object<'a> {
-    title: &'a str,
-    size: Option<u64>,
-    #[serde(rename = "type")]
-    media_type: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bitrate: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    live: Option<bool>,
-}
-
-impl<'a> From<&'a Title> for Object<'a> {
-    fn from(entry: &'a Title) -> Self {
-        Self {
-            title: &entry.title,
-            size: entry.size,
-            media_type: entry.media_type.as_deref(),
-            bitrate: entry.bitrate,
-            live: entry.live.then_some(true),
-        }
-    }
 }
 
 /// A heading and what is below it.

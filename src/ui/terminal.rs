@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-use super::output::stderr;
+use super::stream::stderr;
 
 /// Clears from the cursor's row to the end of the screen: the row, then what is below it. All at
 /// once would be a whole screen where the row is the first, and that tmux keeps as history.
@@ -168,7 +168,7 @@ fn modes() -> MutexGuard<'static, Modes> {
 
 /// Gives the terminal back as it was found, for good. For ways out on which nothing is dropped,
 /// such as [`std::process::exit`]; elsewhere it happens by itself.
-pub fn restore_terminal() {
+pub(crate) fn restore_terminal() {
     give_back_modes();
     with_rows(|rows| {
         rows.leave();
@@ -178,7 +178,7 @@ pub fn restore_terminal() {
 
 /// Gives the terminal back until the job goes on: clears the rows, and restores the modes, which
 /// not every shell does itself.
-pub fn suspend_terminal() {
+pub(crate) fn suspend_terminal() {
     with_rows(|rows| {
         if rows.may_draw() {
             // A terminal that has gone away is no reason to fail.
@@ -194,7 +194,7 @@ pub fn suspend_terminal() {
 
 /// Takes the terminal again when the job goes on. What was drawn before is no longer where the
 /// cursor is.
-pub fn resume_terminal() {
+pub(crate) fn resume_terminal() {
     with_rows(|rows| *rows = Rows { drawn: 0, suspended: false });
     let mut modes = modes();
     if matches!(*modes, Modes::Suspended) {

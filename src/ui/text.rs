@@ -9,7 +9,7 @@ use crate::protocol::Digest;
 
 /// Text that comes from outside, such as a peer's words or a file's name, made safe to print:
 /// control characters and those that turn the direction of writing become `\u{..}`.
-pub fn escape(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(acts_on_the_terminal) {
         return Cow::Borrowed(text);
     }
@@ -70,12 +70,6 @@ fn scaled(mut value: f64, step: f64, mut unit: &'static str, larger: &[&'static 
 pub(super) fn percent(part: u64, whole: u64) -> u64 {
     let hundredths = u128::from(part.min(whole)) * 100;
     hundredths.checked_div(whole.into()).map_or(100, |percent| percent as u64)
-}
-
-/// What `bytes` in `time` come to, bit/s; 0 where there is no time to speak of.
-pub(super) fn mean_rate(bytes: u64, time: Duration) -> f64 {
-    let seconds = time.as_secs_f64();
-    if seconds > 0.0 { bytes as f64 * 8.0 / seconds } else { 0.0 }
 }
 
 /// How long something took: `2.0 s`, from a minute on as a clock shows it.
@@ -165,8 +159,6 @@ mod tests {
         assert_eq!(bit_rate(498_213.0), "498 kbit/s");
         assert_eq!(bit_rate(999_700.0), "1.00 Mbit/s");
         assert_eq!(bit_rate(13.4e9), "13.4 Gbit/s");
-        assert_eq!(mean_rate(125, Duration::from_secs(2)), 500.0);
-        assert_eq!(mean_rate(125, Duration::ZERO), 0.0);
     }
 
     #[test]

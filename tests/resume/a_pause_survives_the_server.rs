@@ -95,7 +95,7 @@ impl Server {
     /// Waits until a session begins at a byte; then, if it is paused, and at once.
     async fn session(&mut self, paused: bool) -> u64 {
         let start = match self.events.recv().await {
-            Some(server::Event::Opened { start, .. }) => start,
+            Some(server::Event::Opened { start: Some(start), .. }) => start,
             other => panic!("{other:?}"),
         };
         if paused {

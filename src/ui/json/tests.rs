@@ -1,13 +1,16 @@
+use std::net::SocketAddr;
+
 use super::*;
-use crate::client::{MediaInfo, Unverified, Verdict};
-use crate::protocol::{OpenAck, OpenStream, Version};
+use crate::client::{self, Kept, Place, Unverified, Verdict};
+use crate::protocol::{OpenStream, Version};
+use crate::server;
 use crate::session::client::Cause;
 use crate::transport::Fingerprint;
 
 /// The line for something that happened 1.234 s after the start.
-fn line(object: Object<'_>) -> String {
+fn line(event: &impl Serialize) -> String {
     let time = "2026-11-25T04:44:30.123Z".to_owned();
-    stamped(Duration::from_micros(1_234_567), time, object).unwrap()
+    stamped(Duration::from_micros(1_234_567), time, event).unwrap()
 }
 
 /// The same line, from what is special to the event.
@@ -25,8 +28,6 @@ const CLOSED: &str = r#""closed","reason":"complete","complete":true,"bytes":524
 fn what_programs_are_told_of_a_client() {
     use client::Event;
     let fingerprint = Fingerprint::of(b"certificate");
-    let ack =
-        OpenAck { bitrate: 500_000, max_chunk_size: 65_536, keepalive: 5, session_timeout: 30 };
     let (server, version) = (peer(), Version::V1);
     let seconds = Duration::from_secs;
     let closed = |digest, kept| Event::Closed {
@@ -35,13 +36,22 @@ fn what_programs_are_told_of_a_client() {
         bytes: 524_288,
         chunks: 8,
         elapsed: seconds(8),
+        bits_per_second: 524_288,
         verdict: Verdict { digest, kept },
     };
     let kept = |place, unverified| Kept::Media { place, bytes: 524_288, unverified };
-    let accepted = |media, start, rate| Event::Accepted { session: 7, ack, media, start, rate };
-    let film =
-        MediaInfo { title: Some("a/b.mp4".into()), size: Some(524_288), ..MediaInfo::default() };
-    let nameless = MediaInfo { media_type: Some("video/mp4".into()), ..MediaInfo::default() };
+    let accepted = |title: Option<&str>, size, start, rate| Event::Accepted {
+        session: 7,
+        bitrate: 500_000,
+        chunk_size: 65_536,
+        keepalive: 5,
+        timeout: 30,
+        title: title.map(String::from),
+        size,
+        media_type: Some("video/mp4".into()),
+        start,
+        rate,
+    };
     for (event, json) in [
         (
             Event::Connected { server, version, fingerprint },
@@ -50,15 +60,15 @@ fn what_programs_are_told_of_a_client() {
             ),
         ),
         (
-            accepted(MediaInfo::default(), 0, None),
+            accepted(None, None, None, None),
             r#""accepted","session":7,"bitrate":500000,"chunk_size":65536,"keepalive":5,"timeout":30"#.into(),
         ),
         (
-            accepted(film, 0, Some(0)),
+            accepted(Some("a/b.mp4"), Some(524_288), Some(0), Some(0)),
             r#""accepted","session":7,"bitrate":500000,"chunk_size":65536,"keepalive":5,"timeout":30,"title":"a/b.mp4","size":524288,"start":0,"rate":0"#.into(),
         ),
         (
-            accepted(nameless, 9, None),
+            accepted(None, None, Some(9), None),
             r#""accepted","session":7,"bitrate":500000,"chunk_size":65536,"keepalive":5,"timeout":30,"start":9"#.into(),
         ),
         (Event::Continuing { offset: 65_536 }, r#""continuing","offset":65536"#.into()),
@@ -101,10 +111,10 @@ fn what_programs_are_told_of_a_client() {
             format!(r#"{CLOSED},"file":"a.mp4.part","verified":false,"why":"it is not complete""#),
         ),
     ] {
-        let object = Object::of_client(&event).unwrap();
-        assert_eq!(line(object), expected(&json));
+        assert_eq!(line(&event), expected(&json));
     }
-    assert!(Object::of_client(&Event::Requested(OpenStream::default())).is_none());
+    let for_people = Event::Requested(OpenStream::default());
+    assert!(super::line(Instant::now(), Instant::now(), &for_people).is_err());
 }
 
 #[test]
@@ -112,17 +122,18 @@ fn what_programs_are_told_of_a_server() {
     use server::Event;
     let fingerprint = Fingerprint::of(b"certificate");
     let (addr, peer, session) = (peer(), peer(), 7);
-    let opened = |title: &str, start| {
-        let (version, bitrate, rate, title) = (Version::V1, 240_000, 250_000, title.to_owned());
-        Told::Session(Event::Opened { session, peer, version, bitrate, rate, title, start })
+    let opened = |title: Option<&str>, start| {
+        let (version, bitrate, rate) = (Version::V1, 240_000, 250_000);
+        let title = title.map(String::from);
+        Event::Opened { session, peer, version, bitrate, rate, title, start }
     };
     let refused = |title: Option<&str>| {
         let (title, reason) = (title.map(String::from), "a \"codec\"".into());
-        Told::Session(Event::Refused { peer, title, code: 1, reason })
+        Event::Refused { peer, title, code: 1, reason }
     };
-    for (told, json) in [
+    for (event, json) in [
         (
-            Told::Listening {
+            Event::Listening {
                 addr,
                 fingerprint,
                 media: "clip.mp4".into(),
@@ -133,11 +144,11 @@ fn what_programs_are_told_of_a_server() {
             ),
         ),
         (
-            opened("", 0),
+            opened(None, None),
             r#""session_opened","session":7,"peer":"[::1]:9000","version":1,"bitrate":240000,"rate":250000"#.into(),
         ),
         (
-            opened("a/b.mp4", 9),
+            opened(Some("a/b.mp4"), Some(9)),
             r#""session_opened","session":7,"peer":"[::1]:9000","version":1,"bitrate":240000,"rate":250000,"title":"a/b.mp4","start":9"#.into(),
         ),
         (
@@ -149,33 +160,35 @@ fn what_programs_are_told_of_a_server() {
             r#""session_refused","peer":"[::1]:9000","title":"a/b.mp4","code":1,"reason":"a \"codec\"""#.into(),
         ),
         (
-            Told::Session(Event::Paused { session, seq: 3 }),
+            Event::Paused { session, seq: 3 },
             r#""session_paused","session":7,"seq":3"#.into(),
         ),
         (
-            Told::Session(Event::Resumed { session, seq: 3 }),
+            Event::Resumed { session, seq: 3 },
             r#""session_resumed","session":7,"seq":3"#.into(),
         ),
         (
-            Told::Session(Event::Closed {
+            Event::Closed {
                 session,
                 peer,
                 reason: "complete".into(),
                 bytes: 10,
                 chunks: 2,
                 elapsed: Duration::from_millis(1500),
-            }),
+            },
             r#""session_closed","session":7,"peer":"[::1]:9000","reason":"complete","bytes":10,"chunks":2,"seconds":1.5"#.into(),
         ),
     ] {
-        let object = Object::of_server(&told);
-        assert_eq!(line(object), expected(&json));
+        assert_eq!(line(&event), expected(&json));
     }
 }
 
 #[test]
 fn what_programs_are_told_of_failures() {
-    let error = Object::Error { message: "no route\nto host", exit: 4 };
-    assert_eq!(line(error), expected(r#""error","message":"no route\nto host","exit":4"#));
-    assert_eq!(line(Object::Lost { events: 12 }), expected(r#""lost","events":12"#));
+    let failure = Failure { message: "no route\nto host".into(), exit: 4 };
+    assert_eq!(
+        line(&OwnEvent::Error(&failure)),
+        expected(r#""error","message":"no route\nto host","exit":4"#)
+    );
+    assert_eq!(line(&OwnEvent::Lost { events: 12 }), expected(r#""lost","events":12"#));
 }

@@ -1,64 +1,71 @@
 //! The state of a session, as rows that move.
 
-use console::{Style as Paint, measure_text_width};
+use console::{Style, measure_text_width};
 
-use super::moment::Moment;
+use super::status::Status;
 use crate::client::{Phase, Snapshot};
-use crate::ui::screen::{Bar, Row};
+use crate::ui::bar::{Bar, Row};
 use crate::ui::text::{clock, fit, percent};
 
 /// The fewest cells that still make a strip or a bar.
 const MIN_CELLS: usize = 8;
 
 /// The two rows of bars mode.
-pub(super) fn rows(moment: &Moment, width: usize) -> Vec<Row> {
-    let first = match moment.snapshot.size {
-        Some(size) => bar_row(moment, size, width),
-        None => Row::text(&strip_row(moment, width), width),
+pub(super) fn rows(status: &Status, width: usize) -> Vec<Row> {
+    let first = match status.snapshot.size {
+        Some(size) => bar_row(status, size, width),
+        None => Row::text(&strip_row(status, width), width),
     };
-    vec![first, Row::text(&figures_row(moment, width), width)]
+    vec![first, Row::text(&figures_row(status, width), width)]
+}
+
+/// The phase and its colour. Wide enough for the longest of the usual ones, so that the cells behind
+/// it stay where they are.
+fn state(status: &Status) -> (String, &'static str) {
+    let (symbol, phase, color) = status.phase();
+    (format!("{symbol} {phase:<10}"), color)
 }
 
 /// The state, how much of the whole is there, how fast the rest comes and when it will be there.
-fn bar_row(moment: &Moment, size: u64, width: usize) -> Row {
-    let (state, color) = (moment.look.state(), moment.look.color);
-    let left = format!("{}  ", Paint::from_dotted_str(color).bold().apply_to(&state));
+fn bar_row(status: &Status, size: u64, width: usize) -> Row {
+    let (state, color) = state(status);
+    let left = format!("{}  ", Style::from_dotted_str(color).bold().apply_to(&state));
     let Some(room) = width.checked_sub(measure_text_width(&left) + MIN_CELLS + 2) else {
         return Row::text(&left, width);
     };
-    let done = moment.snapshot.position;
+    let done = status.snapshot.position;
     let mut fields = vec![
         format!("{:>4}", format!("{}%", percent(done, size))),
-        format!("{:>10}", moment.pace()),
-        format!("{:>5}", clock(moment.elapsed)),
+        format!("{:>10}", status.pace()),
+        format!("{:>5}", clock(status.elapsed)),
     ];
     // While it lasts the place is kept, so that the bar's end stays where it is.
-    if moment.snapshot.phase != Phase::Closed {
-        fields.push(format!("{:<9}", moment.eta().unwrap_or_default()));
+    if status.snapshot.phase != Phase::Closed {
+        fields.push(format!("{:<9}", status.eta().unwrap_or_default()));
     }
     let bar = Bar { done: done.min(size), total: size, color };
     Row { left, bar: Some(bar), right: format!("  {}", fit(&fields, "  ", room)) }
 }
 
 /// The state, the chunks as they arrive, and how fast.
-fn strip_row(moment: &Moment, width: usize) -> String {
-    let (state, color) = (moment.look.state(), moment.look.color);
+fn strip_row(status: &Status, width: usize) -> String {
+    let (state, color) = state(status);
     let room = width.saturating_sub(measure_text_width(&state) + MIN_CELLS + 4);
-    let pace = format!("{:>10}", moment.pace());
-    let right = fit(&[pace, format!("{:>5}", clock(moment.elapsed))], "  ", room);
+    let pace = format!("{:>10}", status.pace());
+    let right = fit(&[pace, format!("{:>5}", clock(status.elapsed))], "  ", room);
     let taken = measure_text_width(&state) + measure_text_width(&right) + 4;
-    let cells = strip(moment.snapshot.seq, width.saturating_sub(taken), color);
-    let state = Paint::from_dotted_str(color).bold().apply_to(state);
+    let cells = strip(status.snapshot.seq, width.saturating_sub(taken), color);
+    let state = Style::from_dotted_str(color).bold().apply_to(state);
     format!("{state}  {cells}  {right}")
 }
 
 /// One cell for each chunk, the newest one bright. At the right end it begins again at the left,
 /// over the cells of the round before, from which a gap keeps it apart.
 fn strip(seq: u32, width: usize, color: &str) -> String {
-    let paint = Paint::from_dotted_str(color);
+    let paint = Style::from_dotted_str(color);
     let chunks = seq as usize;
     let Some(before) = chunks.checked_sub(1).and_then(|last| last.checked_rem(width)) else {
-        return Paint::new().dim().apply_to("▱".repeat(width)).to_string();
+        return Style::new().dim().apply_to("▱".repeat(width)).to_string();
     };
     let after = width - before - 1;
     let older = if chunks > width { after.saturating_sub(1) } else { 0 };
@@ -75,12 +82,12 @@ type Ranked = (u8, String);
 const KEYS: u8 = 4;
 
 /// The figures, and the keys at the right.
-fn figures_row(moment: &Moment, width: usize) -> String {
+fn figures_row(status: &Status, width: usize) -> String {
     let width = width.saturating_sub(2);
-    let figures = figures(moment);
+    let figures = figures(status);
     let before_keys = figures.iter().filter(|(rank, _)| *rank < KEYS).cloned().collect();
     let room = width.saturating_sub(measure_text_width(&fit_ranked(before_keys, width)) + 2);
-    let keys = keys(moment).into_iter().find(|keys| measure_text_width(keys) <= room);
+    let keys = keys(status).into_iter().find(|keys| measure_text_width(keys) <= room);
     let keys = keys.unwrap_or_default();
     let taken = match measure_text_width(keys) {
         0 => 0,
@@ -88,7 +95,7 @@ fn figures_row(moment: &Moment, width: usize) -> String {
     };
     let figures = fit_ranked(figures, width - taken);
     let gap = width - measure_text_width(&figures) - measure_text_width(keys);
-    format!("  {figures}{}{}", " ".repeat(gap), Paint::new().dim().apply_to(keys))
+    format!("  {figures}{}{}", " ".repeat(gap), Style::new().dim().apply_to(keys))
 }
 
 /// As many of the fields as fit the width, side by side.
@@ -105,26 +112,26 @@ fn fit_ranked(mut fields: Vec<Ranked>, width: usize) -> String {
 }
 
 /// What the keys do, where there are any, at length and in short.
-fn keys(moment: &Moment) -> [&'static str; 2] {
-    match moment.snapshot.phase {
-        _ if !moment.keys => [""; 2],
+fn keys(status: &Status) -> [&'static str; 2] {
+    match status.snapshot.phase {
+        _ if !status.has_keys => [""; 2],
         Phase::Paused => ["space resumes · q quits", "␣ resume · q quit"],
         _ => ["space pauses · q quits", "␣ pause · q quit"],
     }
 }
 
 /// What there is, how the path is, and what was agreed.
-fn figures(moment: &Moment) -> Vec<Ranked> {
-    let Snapshot { seq, lost_packets, .. } = moment.snapshot;
-    let version = moment.version.map(|version| format!("v{}", version.number()));
+fn figures(status: &Status) -> Vec<Ranked> {
+    let Snapshot { seq, lost_packets, .. } = status.snapshot;
+    let version = status.version.map(|version| format!("v{}", version.number()));
     let fields = [
         (0, Some(format!("chunk {seq}"))),
-        (1, Some(moment.amount())),
-        (2, Some(moment.rtt())),
-        (KEYS + 2, moment.echo()),
+        (1, Some(status.amount())),
+        (2, Some(status.rtt())),
+        (KEYS + 2, status.echo()),
         (3, Some(format!("lost {lost_packets} own"))),
         (KEYS, version),
-        (KEYS + 1, moment.terms()),
+        (KEYS + 1, status.terms()),
     ];
     fields.into_iter().filter_map(|(rank, text)| Some((rank, text?))).collect()
 }
@@ -133,11 +140,10 @@ fn figures(moment: &Moment) -> Vec<Ranked> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::moment::look;
     use super::*;
     use crate::protocol::Version;
 
-    fn moment(phase: Phase, seq: u32, figure: u64, rate: Option<f64>) -> Moment {
+    fn status(phase: Phase, seq: u32, figure: u64, rate: Option<f64>) -> Status {
         let snapshot = Snapshot {
             phase,
             seq,
@@ -148,9 +154,8 @@ mod tests {
             lost_packets: figure,
             ..Snapshot::default()
         };
-        let (look, version, attempt) = (look(phase, false), Some(Version::V1), seq);
-        let elapsed = Duration::from_secs(figure);
-        Moment { look, snapshot, rate, version, attempt, elapsed, keys: true }
+        let (version, attempt, elapsed) = (Some(Version::V1), seq, Duration::from_secs(figure));
+        Status { snapshot, failed: false, rate, version, attempt, elapsed, has_keys: true }
     }
 
     #[test]
@@ -166,10 +171,10 @@ mod tests {
         for (phase, width) in phases.iter().flat_map(|phase| (1..=200).map(move |w| (*phase, w))) {
             for (seq, figure) in [(0, 0), (1, 1), (8, 524_288), (u32::MAX, u64::MAX)] {
                 for size in [None, Some(0), Some(524_288), Some(u64::MAX)] {
-                    let mut moment = moment(phase, seq, figure, Some(13.4e9));
-                    moment.snapshot.size = size;
-                    moment.snapshot.echo = size.map(|_| Duration::from_micros(800));
-                    for row in rows(&moment, width) {
+                    let mut status = status(phase, seq, figure, Some(13.4e9));
+                    status.snapshot.size = size;
+                    status.snapshot.echo = size.map(|_| Duration::from_micros(800));
+                    for row in rows(&status, width) {
                         let bar = if row.bar.is_some() { MIN_CELLS } else { 0 };
                         let texts = measure_text_width(&row.left) + measure_text_width(&row.right);
                         assert!(texts + bar <= width, "{width}: {row:?}");
@@ -181,49 +186,48 @@ mod tests {
 
     #[test]
     fn the_least_important_figures_go_first() {
-        let mut moment = moment(Phase::Streaming, 5, 3, Some(498e3));
-        moment.snapshot.bytes = 327_680;
-        let figures = |moment: &Moment, width| figures_row(moment, width).trim().to_owned();
-        assert_eq!(figures(&moment, 30), "chunk 5 · 320 KiB");
+        let mut status = status(Phase::Streaming, 5, 3, Some(498e3));
+        status.snapshot.bytes = 327_680;
+        let figures = |status: &Status, width| figures_row(status, width).trim().to_owned();
+        assert_eq!(figures(&status, 30), "chunk 5 · 320 KiB");
         let least = "chunk 5 · 320 KiB · rtt 0.31 ms · lost 3 own";
-        assert_eq!(figures(&moment, 47), least);
-        assert_eq!(figures(&moment, 54), format!("{least} · v1"));
-        assert_eq!(figures(&moment, 65), format!("{least}   ␣ pause · q quit"));
-        assert_eq!(figures(&moment, 71), format!("{least}   space pauses · q quits"));
-        assert_eq!(figures(&moment, 75), format!("{least} · v1  space pauses · q quits"));
-        assert!(figures(&moment, 104).starts_with(&format!("{least} · v1 · paced 500 kbit/s   ")));
-        moment.snapshot.size = Some(20 << 20);
-        moment.snapshot.echo = Some(Duration::from_micros(800));
-        moment.snapshot.position = 1_310_720;
+        assert_eq!(figures(&status, 47), least);
+        assert_eq!(figures(&status, 54), format!("{least} · v1"));
+        assert_eq!(figures(&status, 65), format!("{least}   ␣ pause · q quit"));
+        assert_eq!(figures(&status, 71), format!("{least}   space pauses · q quits"));
+        assert_eq!(figures(&status, 75), format!("{least} · v1  space pauses · q quits"));
+        assert!(figures(&status, 104).starts_with(&format!("{least} · v1 · paced 500 kbit/s   ")));
+        status.snapshot.size = Some(20 << 20);
+        status.snapshot.echo = Some(Duration::from_micros(800));
+        status.snapshot.position = 1_310_720;
         assert_eq!(
-            figures(&moment, 80),
+            figures(&status, 80),
             "chunk 5 · 1.25 MiB of 20 MiB · rtt 0.31 ms · lost 3 own · v1  ␣ pause · q quit"
         );
         let all = "chunk 5 · 1.25 MiB of 20 MiB · rtt 0.31 ms · echo 0.80 ms · lost 3 own · v1 · paced 500 kbit/s   ";
-        assert!(figures(&moment, 160).starts_with(all));
-        assert!(figures(&moment, 160).ends_with("   space pauses · q quits"));
+        assert!(figures(&status, 160).starts_with(all));
+        assert!(figures(&status, 160).ends_with("   space pauses · q quits"));
     }
 
     #[test]
     fn the_first_row_is_a_strip_or_where_the_size_is_known_a_bar() {
-        let mut moment = moment(Phase::Streaming, 5, 3, Some(498e3));
-        let strip = |width| strip_row(&moment, width);
+        let mut status = status(Phase::Streaming, 5, 3, Some(498e3));
+        let strip = |width| strip_row(&status, width);
         assert_eq!(strip(40), "▶ streaming   ▰▰▰▰▰▱▱▱▱▱▱▱▱▱  498 kbit/s");
         assert!(strip(80).ends_with("▱  498 kbit/s   0:03"));
 
-        moment.snapshot.position = 1_310_720;
-        moment.snapshot.size = Some(20 << 20);
-        let row = |moment: &Moment, width| bar_row(moment, 20 << 20, width);
-        let (at_40, at_80) = (row(&moment, 40), row(&moment, 80));
+        status.snapshot.position = 1_310_720;
+        status.snapshot.size = Some(20 << 20);
+        let row = |status: &Status, width| bar_row(status, 20 << 20, width);
+        let (at_40, at_80) = (row(&status, 40), row(&status, 80));
         let bar = Bar { done: 1_310_720, total: 20 << 20, color: "green" };
         assert_eq!((at_40.left.as_str(), at_40.bar), ("▶ streaming   ", Some(bar)));
         assert_eq!(at_40.right, "    6%  498 kbit/s");
         assert_eq!(at_80.right, "    6%  498 kbit/s   0:03  ETA 5:16 ");
-        let with = |phase| Moment {
-            look: look(phase, false),
-            snapshot: Snapshot { phase, ..moment.snapshot },
+        let with = |phase| Status {
+            snapshot: Snapshot { phase, ..status.snapshot },
             rate: None,
-            ..moment
+            ..status
         };
         assert_eq!(row(&with(Phase::Paused), 80).right, "    6%               0:03           ");
         assert_eq!(row(&with(Phase::Closed), 80).right, "    6%               0:03");
@@ -232,7 +236,7 @@ mod tests {
             (outage.left.as_str(), outage.right.as_str()),
             ("↻ reconnecting  ", "    6%       try 5   0:03           ")
         );
-        assert_eq!(row(&moment, 16).bar, None);
+        assert_eq!(row(&status, 16).bar, None);
     }
 
     #[test]

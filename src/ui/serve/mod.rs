@@ -1,124 +1,68 @@
-//! What is seen of a server.
+//! What people see of a server.
 
-mod notes;
 mod rows;
+mod words;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::json::Object;
-use super::outbox::{self, EventSink, LogWriter};
-use super::rate::Rate;
-use super::screen::{Mode, Note, Screen};
-use super::stage::{Stage, View};
+use super::presentation::{Mode, Presentation};
+use super::queue::UiEvent;
+use super::screen::{EventLine, Screen};
 use super::text::{bytes, count};
-use super::{Failure, Style};
+use super::thread::{UiThread, View};
+use super::throughput::Throughput;
 use crate::config::Report;
 use crate::server::{Event, Meter, Phase, Sessions};
-use crate::transport::Fingerprint;
-use notes::{note, welcome};
-use rows::{Lane, Summary, rows};
+use rows::{SessionStatus, Summary, rows};
+use words::words;
 
-/// How many sessions have a bar of their own.
-const BARS: usize = 10;
-/// How often the bars are drawn, and counters are read.
+/// How many sessions have a row of their own.
+const ROWS: usize = 10;
+/// How often the rows are drawn, and the meters are read.
 const FRAME: Duration = Duration::from_millis(250);
-/// How often there is a line where there are no bars, while something happens.
+/// How often there is a line where there are no rows, while something happens.
 const LINE: Duration = Duration::from_secs(30);
-/// Over how long current rates are taken. Longer than it needs to be for a smooth figure, because
-/// chunks are seen only as exactly as counters are read.
+/// Over how long current rates are measured. Meters show a chunk up to a [`FRAME`] late, which a
+/// longer window smooths.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
-/// Shows a server.
-#[derive(Debug)]
-pub struct Serve {
-    stage: Stage<Told>,
-    style: Style,
+/// Starts to show a server whose sessions are in `sessions`.
+///
+/// # Errors
+/// No thread can be started.
+pub(crate) fn start(report: Report, sessions: Arc<Sessions>) -> io::Result<UiThread<Event>> {
+    UiThread::start(Presentation::choose(report, false), ServeView::new(sessions))
 }
 
-/// What is told of a server.
-#[derive(Debug, Clone)]
-pub enum Told {
-    /// It is bound, and clients may come.
-    Listening {
-        /// Where.
-        addr: SocketAddr,
-        /// SHA-256 of its certificate.
-        fingerprint: Fingerprint,
-        /// What it serves, in words.
-        media: String,
-        /// What to play it by, ready to be pasted.
-        url: String,
-    },
-    /// Something happened to a session.
-    Session(Event),
-}
+impl UiEvent for Event {}
 
-impl outbox::Shown for Told {
-    fn is_frequent(&self) -> bool {
-        false
-    }
-}
-
-impl Serve {
-    /// Begins to show a server whose sessions are in `sessions`.
-    ///
-    /// # Errors
-    ///
-    /// Where no thread can be started.
-    pub fn start(report: Report, sessions: Arc<Sessions>) -> io::Result<Self> {
-        let style = Style::choose(report, false);
-        Ok(Self { stage: Stage::start(style, Server::new(sessions))?, style })
-    }
-
-    /// Where the server's events go.
-    pub fn events(&self) -> EventSink<Told> {
-        self.stage.sink()
-    }
-
-    /// Where the lines of the log go, so that they appear above the bars.
-    pub fn log_writer(&self) -> LogWriter<Told> {
-        LogWriter::new(self.stage.sink())
-    }
-
-    /// Whether the lines of the log may have colours.
-    pub fn has_colors(&self) -> bool {
-        self.style.has_colors()
-    }
-
-    /// Shows how it ended. Returns whether programs were told everything; if not, people were told
-    /// why.
-    pub fn finish(self, failure: Option<Failure>) -> bool {
-        self.stage.finish(failure)
-    }
-}
-
-/// What is known of the server.
-struct Server {
+struct ServeView {
     sessions: Arc<Sessions>,
-    /// The rates of the sessions that have a bar.
-    rates: BTreeMap<u32, Rate>,
-    total_rate: Rate,
+    /// The titles of the sessions that run, by session id.
+    titles: BTreeMap<u32, String>,
+    /// The rates of the sessions that have a row, by session id.
+    rates: BTreeMap<u32, Throughput>,
+    total_rate: Throughput,
     /// Nothing has happened since the last frame, and no session ran then.
-    at_rest: bool,
-    lines: Lines,
+    idle: bool,
+    schedule: LineSchedule,
 }
 
-/// When there are lines where there are no bars.
+/// When there are lines where there are no rows.
 #[derive(Debug, Default)]
-struct Lines {
+struct LineSchedule {
     /// When the next one is due; `None` while nothing happens.
     due: Option<Instant>,
-    /// The bytes that the last one told of.
+    /// The bytes sent at the last one.
     bytes: u64,
 }
 
-impl Lines {
-    /// Whether there is a line now. After it, or when something begins to happen, [`LINE`] passes
-    /// before the next.
+impl LineSchedule {
+    /// Returns whether a line is due now. After it, or when something begins to happen, [`LINE`]
+    /// passes before the next.
     fn is_due(&mut self, now: Instant, summary: &Summary) -> bool {
         let busy = summary.running > 0 || summary.bytes > self.bytes;
         let is_due = busy && self.due.is_some_and(|due| due <= now);
@@ -132,14 +76,15 @@ impl Lines {
     }
 }
 
-impl Server {
+impl ServeView {
     fn new(sessions: Arc<Sessions>) -> Self {
         Self {
             sessions,
+            titles: BTreeMap::new(),
             rates: BTreeMap::new(),
-            total_rate: Rate::over(RATE_WINDOW),
-            at_rest: false,
-            lines: Lines::default(),
+            total_rate: Throughput::over(RATE_WINDOW),
+            idle: false,
+            schedule: LineSchedule::default(),
         }
     }
 
@@ -149,7 +94,7 @@ impl Server {
         if streaming == 0 {
             self.total_rate.reset();
         }
-        self.total_rate.note(now, bytes);
+        self.total_rate.record(now, bytes);
         Summary {
             running: self.sessions.count() as u64,
             streaming,
@@ -159,47 +104,44 @@ impl Server {
         }
     }
 
-    /// The sessions that get a bar, newest first.
-    fn lanes(&mut self, now: Instant, newest: &[(u32, Arc<Meter>)]) -> Vec<Lane> {
-        self.rates.retain(|known, _| newest.iter().any(|(session, _)| session == known));
-        let lane = |(session, meter): &(u32, Arc<Meter>)| {
-            let rate = self.rates.entry(*session).or_insert_with(|| Rate::over(RATE_WINDOW));
+    /// The state of the sessions that have a row.
+    fn statuses(&mut self, now: Instant, newest: &[(u32, Arc<Meter>)]) -> Vec<SessionStatus> {
+        self.rates.retain(|known, _| newest.iter().any(|(id, _)| id == known));
+        let status = |(id, meter): &(u32, Arc<Meter>)| {
+            let rate = self.rates.entry(*id).or_insert_with(|| Throughput::over(RATE_WINDOW));
             let phase = meter.phase();
             if phase != Phase::Streaming {
                 rate.reset();
             }
-            rate.note(now, meter.bytes());
-            Lane {
-                session: *session,
+            rate.record(now, meter.bytes());
+            SessionStatus {
+                id: *id,
+                title: self.titles.get(id).cloned().unwrap_or_default(),
                 peer: meter.peer,
                 phase,
                 seq: meter.seq(),
                 bytes: meter.bytes(),
-                total: meter.total,
+                total: Some(meter.total),
                 rate: rate.bits_per_second(now),
             }
         };
-        newest.iter().map(lane).collect()
+        newest.iter().map(status).collect()
     }
 }
 
-impl View for Server {
-    type Event = Told;
+impl View for ServeView {
+    type Event = Event;
 
-    fn json(event: &Told) -> Option<Object<'_>> {
-        Some(Object::of_server(event))
-    }
-
-    fn take(&mut self, _: Instant, told: &Told, screen: &mut Screen) {
-        self.at_rest = false;
-        match told {
-            Told::Listening { addr, fingerprint, media, url } => {
-                for line in welcome(*addr, *fingerprint, media, url) {
-                    screen.note(&line);
-                }
+    fn show(&mut self, _: Instant, event: &Event, screen: &mut Screen) {
+        self.idle = false;
+        match event {
+            Event::Opened { session, title: Some(title), .. } => {
+                self.titles.insert(*session, title.clone());
             }
-            Told::Session(event) => screen.note(&note(event)),
+            Event::Closed { session, .. } => _ = self.titles.remove(session),
+            _ => {}
         }
+        words(event).iter().for_each(|line| screen.print_event(line));
     }
 
     fn frame(&mut self, now: Instant, screen: &mut Screen) -> Option<Instant> {
@@ -207,27 +149,28 @@ impl View for Server {
             return None;
         }
         let summary = self.summary(now);
-        // An event may be told a moment before the counters show it: one more look, then rest.
-        let idle = summary.running == 0;
-        let rests = std::mem::replace(&mut self.at_rest, idle) && idle;
+        // The meters may show an event a moment after it came, so there is one more frame.
+        let no_session = summary.running == 0;
+        let rest = std::mem::replace(&mut self.idle, no_session) && no_session;
         if screen.mode() == Mode::Bars {
-            let fitting = screen.height().saturating_sub(2).min(BARS);
-            let newest = self.sessions.newest(fitting);
+            // One row each stays for the number of further sessions, the sum, and the cursor.
+            let room = screen.height().saturating_sub(3).min(ROWS);
+            let newest = self.sessions.newest(room);
             let width = screen.width();
-            screen.draw(rows(&self.lanes(now, &newest), &summary, width), width);
-            return (!rests).then_some(now + FRAME);
+            screen.draw(&rows(&self.statuses(now, &newest), &summary, width), width);
+            return (!rest).then_some(now + FRAME);
         }
-        if self.lines.is_due(now, &summary) {
+        if self.schedule.is_due(now, &summary) {
             screen.print(summary.fields().join(", "));
         }
-        self.lines.due.or((!rests).then_some(now + FRAME))
+        self.schedule.due.or((!rest).then_some(now + FRAME))
     }
 
     fn end(&mut self, now: Instant, _: bool, screen: &mut Screen) {
-        screen.draw(Vec::new(), screen.width());
+        screen.draw(&[], screen.width());
         let Summary { running, closed, bytes: total, .. } = self.summary(now);
         let text = format!("after {}, {} sent", count(running + closed, "session"), bytes(total));
-        screen.note(&Note { symbol: '■', color: "cyan", name: "stopped".to_owned(), text });
+        screen.print_event(&EventLine::new('■', "cyan", "stopped", text));
     }
 }
 
@@ -238,7 +181,7 @@ mod tests {
     #[test]
     fn there_are_lines_only_while_something_happens() {
         let start = Instant::now();
-        let mut lines = Lines::default();
+        let mut lines = LineSchedule::default();
         let mut is_due = |seconds, running, bytes| {
             let summary = Summary { running, streaming: 0, closed: 0, bytes, rate: None };
             lines.is_due(start + Duration::from_secs(seconds), &summary)

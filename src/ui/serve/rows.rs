@@ -1,27 +1,28 @@
-//! The running sessions, as rows that move.
+//! The running sessions of a server, as rows that move.
 
 use std::net::SocketAddr;
 
-use console::{Style as Paint, measure_text_width, truncate_str};
+use console::{Style, measure_text_width, truncate_str};
 
 use crate::server::Phase;
-use crate::ui::screen::{Bar, Row};
-use crate::ui::text::{bit_rate, bytes, count, fit, percent};
+use crate::ui::bar::{Bar, Row};
+use crate::ui::text::{bit_rate, bytes, count, escape, fit, percent};
 
 /// The narrowest bar that still shows something.
 const MIN_BAR: usize = 10;
 
-/// All sessions at one moment.
+/// All sessions at one time.
 pub(super) struct Summary {
     pub(super) running: u64,
     pub(super) streaming: u64,
     pub(super) closed: u64,
     pub(super) bytes: u64,
+    /// bit/s, where it is known.
     pub(super) rate: Option<f64>,
 }
 
 impl Summary {
-    /// Most important first.
+    /// The fields of a line, most important first.
     pub(super) fn fields(&self) -> Vec<String> {
         let mut fields =
             vec![count(self.running, "session"), format!("{} streaming", self.streaming)];
@@ -36,64 +37,79 @@ impl Summary {
     }
 }
 
-/// One session at one moment.
-pub(super) struct Lane {
-    pub(super) session: u32,
+/// One session at one time.
+pub(super) struct SessionStatus {
+    pub(super) id: u32,
+    /// Empty where it is not known.
+    pub(super) title: String,
     pub(super) peer: SocketAddr,
     pub(super) phase: Phase,
     pub(super) seq: u32,
     pub(super) bytes: u64,
-    pub(super) total: u64,
+    /// Bytes to send in all, where there is an end.
+    pub(super) total: Option<u64>,
+    /// bit/s, where it is known.
     pub(super) rate: Option<f64>,
 }
 
-/// The rows of bars mode: the sessions, then the sum.
-pub(super) fn rows(lanes: &[Lane], summary: &Summary, width: usize) -> Vec<Row> {
-    let digits = lanes.iter().map(|lane| lane.session.to_string().len()).max().unwrap_or_default();
-    let names: Vec<_> = lanes.iter().map(|lane| name(lane, digits, width)).collect();
-    let longest = names.iter().map(|name| measure_text_width(name)).max().unwrap_or_default();
-    let lanes = lanes.iter().zip(names).map(|(lane, name)| lane_row(lane, &name, longest, width));
-    lanes.chain([summary_row(summary, width)]).collect()
+/// The rows of bars mode: sessions, the number of those that have no row, and the sum.
+pub(super) fn rows(sessions: &[SessionStatus], summary: &Summary, width: usize) -> Vec<Row> {
+    let digits = sessions.iter().map(|session| session.id.to_string().len()).max().unwrap_or(0);
+    let names: Vec<_> = sessions.iter().map(|session| name(session, digits, width)).collect();
+    let longest = names.iter().map(|name| measure_text_width(name)).max().unwrap_or(0);
+    let rows = sessions.iter().zip(&names);
+    let rows = rows.map(|(session, name)| session_row(session, name, longest, width));
+    let more = summary.running.saturating_sub(sessions.len() as u64);
+    let more = (more > 0 && !sessions.is_empty()).then(|| {
+        Row::text(&Style::new().dim().apply_to(format!("  {more} more")).to_string(), width)
+    });
+    rows.chain(more).chain([summary_row(summary, width)]).collect()
 }
 
-/// The session's number and peer; an address too long for a third of the row is cut.
-fn name(lane: &Lane, digits: usize, width: usize) -> String {
-    let name = format!("{:>digits$} {}", lane.session, lane.peer);
-    truncate_str(&name, (width / 3).max(12), "…").into_owned()
+/// The session's number, title and peer, cut to half of the row.
+fn name(session: &SessionStatus, digits: usize, width: usize) -> String {
+    let SessionStatus { id, title, peer, .. } = session;
+    let gap = if title.is_empty() { "" } else { " " };
+    let name = format!("{id:>digits$} {}{gap}{peer}", escape(title));
+    truncate_str(&name, (width / 2).max(12), "…").into_owned()
 }
 
-/// A row that is a session. All of them drop the same fields, so that bars stay below each other.
-fn lane_row(lane: &Lane, name: &str, longest: usize, width: usize) -> Row {
-    let (symbol, word, color) = match lane.phase {
+/// The row of a session. All of them drop the same fields, so that bars stay below each other.
+fn session_row(session: &SessionStatus, name: &str, longest: usize, width: usize) -> Row {
+    let (symbol, phase, color) = match session.phase {
         Phase::Streaming => ('▶', "", "green"),
         Phase::Paused => ('⏸', "paused", "yellow"),
         Phase::Closing => ('■', "closing", "cyan"),
     };
-    let pace = match lane.rate {
-        Some(rate) if lane.phase == Phase::Streaming => bit_rate(rate),
-        _ => word.to_owned(),
+    let pace = match session.rate {
+        Some(rate) if session.phase == Phase::Streaming => bit_rate(rate),
+        _ => phase.to_owned(),
     };
-    let taken = 2 + longest + 1 + MIN_BAR + 1;
-    let symbol = Paint::from_dotted_str(color).apply_to(symbol);
+    let symbol = Style::from_dotted_str(color).apply_to(symbol);
     let left = format!("{symbol} {name}{} ", " ".repeat(longest - measure_text_width(name)));
+    let taken = 2 + longest + 1 + MIN_BAR + 1;
     let Some(room) = width.checked_sub(taken) else { return Row::text(&left, width) };
+    let percent = session.total.map(|total| format!("{}%", percent(session.bytes, total)));
     let fields = [
-        format!("{:>4}", format!("{}%", percent(lane.bytes, lane.total))),
+        format!("{:>4}", percent.unwrap_or_default()),
         format!("{pace:>10}"),
-        format!("{:>8}", bytes(lane.bytes)),
-        format!("chunk {:<6}", lane.seq),
+        format!("{:>8}", bytes(session.bytes)),
+        format!("chunk {:<6}", session.seq),
     ];
-    let bar = Bar { done: lane.bytes, total: lane.total, color };
-    Row { left, bar: Some(bar), right: format!(" {}", fit(&fields, "  ", room)) }
+    let right = format!(" {}", fit(&fields, "  ", room));
+    match session.total {
+        Some(total) => Row { left, bar: Some(Bar { done: session.bytes, total, color }), right },
+        None => Row::text(&format!("{left}{right}"), width),
+    }
 }
 
-/// The row that is the sum of all sessions.
+/// The row of the sum of all sessions.
 fn summary_row(summary: &Summary, width: usize) -> Row {
     let (symbol, color, fields) = match summary.running {
         0 => ('◌', "cyan", vec!["waiting for clients".to_owned(), summary.past()]),
         _ => ('●', "green", summary.fields()),
     };
-    let symbol = Paint::from_dotted_str(color).apply_to(symbol);
+    let symbol = Style::from_dotted_str(color).apply_to(symbol);
     let text = fit(&fields, " · ", width.saturating_sub(2));
     Row::text(&format!("{symbol} {text}"), width)
 }
@@ -102,17 +118,17 @@ fn summary_row(summary: &Summary, width: usize) -> Row {
 mod tests {
     use super::*;
 
-    fn lane(session: u32, peer: &str, phase: Phase, bytes: u64) -> Lane {
-        let (peer, seq, total) = (peer.parse().unwrap(), session, 524_288);
-        Lane { session, peer, phase, seq, bytes, total, rate: Some(498e3) }
+    fn session(id: u32, peer: &str, phase: Phase, bytes: u64) -> SessionStatus {
+        let (title, peer, total) = (String::new(), peer.parse().unwrap(), Some(524_288));
+        SessionStatus { id, title, peer, phase, seq: id, bytes, total, rate: Some(498e3) }
     }
 
-    fn lanes() -> Vec<Lane> {
+    fn sessions() -> Vec<SessionStatus> {
         let long = "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:50000";
         vec![
-            lane(u32::MAX, long, Phase::Streaming, u64::MAX),
-            lane(12, "127.0.0.1:50001", Phase::Paused, 327_680),
-            lane(9, "127.0.0.1:50002", Phase::Closing, 524_288),
+            session(u32::MAX, long, Phase::Streaming, u64::MAX),
+            session(12, "127.0.0.1:50001", Phase::Paused, 327_680),
+            session(9, "127.0.0.1:50002", Phase::Closing, 524_288),
         ]
     }
 
@@ -123,7 +139,10 @@ mod tests {
     #[test]
     fn no_row_is_wider_than_the_terminal() {
         for width in 1..=200 {
-            for row in rows(&lanes(), &summary(), width) {
+            let mut sessions = sessions();
+            sessions[1].title = "春/夏🎬, and a name that goes on for long.webm".into();
+            sessions[2].total = None;
+            for row in rows(&sessions, &summary(), width) {
                 let bar = if row.bar.is_some() { MIN_BAR } else { 0 };
                 let texts = measure_text_width(&row.left) + measure_text_width(&row.right);
                 assert!(texts + bar <= width, "{width}: {row:?}");
@@ -134,7 +153,7 @@ mod tests {
     #[test]
     fn all_sessions_show_the_same_fields() {
         let right = |width| {
-            let rows = rows(&lanes()[1..], &summary(), width).into_iter();
+            let rows = rows(&sessions()[1..], &summary(), width).into_iter();
             rows.filter(|row| row.bar.is_some()).map(|row| row.right).collect::<Vec<_>>()
         };
         assert_eq!(right(40), ["  62%", " 100%"]);
@@ -146,6 +165,41 @@ mod tests {
                 " 100%     closing   512 KiB  chunk 9     "
             ]
         );
+    }
+
+    #[test]
+    fn a_session_is_named_by_its_title_and_then_its_peer() {
+        let mut sessions = sessions();
+        sessions[1].title = "a\x07.mp4".into();
+        sessions[2].title = "b.mp4".into();
+        sessions[2].total = None;
+        let plain = |width: usize| -> Vec<_> {
+            let rows = rows(&sessions[1..], &summary(), width);
+            let text = |row: &Row| format!("{}|{}", row.left, row.right).trim_end().to_owned();
+            rows.iter().map(text).collect()
+        };
+        let rows = plain(80);
+        assert_eq!(
+            rows[..2],
+            [
+                r"⏸ 12 a\u{7}.mp4 127.0.0.1:50001 |  62%      paused   320 KiB",
+                r"■  9 b.mp4 127.0.0.1:50002                closing   512 KiB|",
+            ]
+        );
+        assert_eq!(plain(40)[0], r"⏸ 12 a\u{7}.mp4 127.0… |  62%");
+    }
+
+    #[test]
+    fn sessions_without_a_row_are_counted() {
+        let text = |sessions: &[SessionStatus]| {
+            let rows = rows(sessions, &summary(), 80);
+            rows.iter().map(|row| row.left.clone()).collect::<Vec<_>>()
+        };
+        let rows = text(&sessions());
+        assert_eq!(rows.len(), 5);
+        assert_eq!(rows[3], "  9 more");
+        let all: Vec<_> = (1..=12).map(|id| session(id, "[::1]:1", Phase::Paused, 0)).collect();
+        assert_eq!(text(&all).len(), 13);
     }
 
     #[test]

@@ -6,29 +6,31 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// stdout or stderr, without a buffer. A pipe that is full is waited for, even where a parent made
-/// it non-blocking: std would fail there, with half a line written.
+use super::text::escape;
+
+/// stdout or stderr, without a buffer. Waits for a full pipe even where a parent made it
+/// non-blocking: std would fail there, with half a line written.
 #[derive(Debug)]
-pub struct Output<F>(F);
+pub(crate) struct StandardStream<F>(F);
 
 /// The stdout of this process.
-pub fn stdout() -> Output<Stdout> {
-    Output(io::stdout())
+pub(crate) fn stdout() -> StandardStream<Stdout> {
+    StandardStream(io::stdout())
 }
 
 /// The stderr of this process.
-pub fn stderr() -> Output<Stderr> {
-    Output(io::stderr())
+pub(crate) fn stderr() -> StandardStream<Stderr> {
+    StandardStream(io::stderr())
 }
 
-impl<F: AsFd> Output<F> {
+impl<F: AsFd> StandardStream<F> {
     /// Writes a whole line.
     pub(super) fn line(mut self, line: &str) -> io::Result<()> {
         self.write_all(format!("{line}\n").as_bytes())
     }
 }
 
-impl<F: AsFd> Write for Output<F> {
+impl<F: AsFd> Write for StandardStream<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::io::write(&self.0, bytes) {
@@ -43,23 +45,29 @@ impl<F: AsFd> Write for Output<F> {
     }
 }
 
-fn wait_for_room(output: BorrowedFd<'_>) -> io::Result<()> {
-    match poll(&mut [PollFd::from_borrowed_fd(output, PollFlags::OUT)], None) {
+fn wait_for_room(stream: BorrowedFd<'_>) -> io::Result<()> {
+    match poll(&mut [PollFd::from_borrowed_fd(stream, PollFlags::OUT)], None) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Whether a failed write says only that nobody reads any more: a pipe was closed, or a terminal
-/// went away.
+/// Returns whether a write failed only because nobody reads any more: a pipe was closed, or a
+/// terminal went away.
 pub(super) fn nobody_reads(error: &io::Error) -> bool {
     let gone = [Errno::PIPE, Errno::IO].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| gone.contains(&code))
 }
 
-/// Writes a line to stderr; one that is gone is no reason to fail.
-pub(super) fn eprintln_quietly(line: &str) {
+/// Writes a line to stderr. Where stderr is gone, nobody asks for it.
+pub(super) fn print_line(line: &str) {
     let _ = stderr().line(line);
+}
+
+/// Tells people what a command failed with, on one or several lines.
+pub(crate) fn print_error(message: &str) {
+    let lines: Vec<_> = message.lines().map(escape).collect();
+    print_line(&format!("quicstream: error: {}", lines.join("\n")));
 }
 
 #[cfg(test)]
@@ -77,7 +85,7 @@ mod tests {
         ioctl_fionbio(&write, true).unwrap();
         let bytes: Vec<u8> = (0..1_000_000).map(|byte| byte as u8).collect();
         let sent = bytes.clone();
-        let writer = thread::spawn(move || Output(write).write_all(&sent));
+        let writer = thread::spawn(move || StandardStream(write).write_all(&sent));
         let mut received = Vec::new();
         read.read_to_end(&mut received).unwrap();
         writer.join().unwrap().unwrap();

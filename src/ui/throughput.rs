@@ -1,27 +1,27 @@
-//! How fast bytes come right now.
+//! How fast bytes come at the moment.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The mean rate over the last moments.
+/// The mean rate over the last seconds.
 ///
-/// It is measured from one arrival to another, not over a fixed window: at 500 kbit/s a chunk of
-/// 64 KiB comes once a second, and a window of two seconds would hold now one, now two of them.
+/// Measured from one arrival to another, not over a fixed window: at 500 kbit/s a chunk of 64 KiB
+/// comes once a second, and a window of two seconds would hold now one, now two of them.
 #[derive(Debug)]
-pub(super) struct Rate {
+pub(super) struct Throughput {
     window: Duration,
-    /// When the total was seen to grow, and to what.
+    /// When the total grew, and to what.
     arrivals: VecDeque<(Instant, u64)>,
 }
 
-impl Rate {
-    /// A rate over about the last `window`.
+impl Throughput {
+    /// Measures over about the last `window`.
     pub(super) fn over(window: Duration) -> Self {
         Self { window, arrivals: VecDeque::new() }
     }
 
-    /// Notes how many bytes there are in all.
-    pub(super) fn note(&mut self, at: Instant, total: u64) {
+    /// Records how many bytes have come in all.
+    pub(super) fn record(&mut self, at: Instant, total: u64) {
         if self.arrivals.back().is_some_and(|(_, last)| *last == total) {
             return;
         }
@@ -32,12 +32,12 @@ impl Rate {
         }
     }
 
-    /// Begins anew: what comes after a pause has nothing to do with what came before.
+    /// Forgets what came before, as at a pause.
     pub(super) fn reset(&mut self) {
         self.arrivals.clear();
     }
 
-    /// Bits in a second, once two arrivals tell. Falls when the next arrival is overdue.
+    /// The rate, bit/s, from the second arrival on. Falls while the next arrival is overdue.
     pub(super) fn bits_per_second(&self, now: Instant) -> Option<f64> {
         let ((first, before), (last, after)) = (self.arrivals.front()?, self.arrivals.back()?);
         let span = last.duration_since(*first);
@@ -56,10 +56,10 @@ mod tests {
     #[test]
     fn is_steady_where_one_chunk_comes_in_a_second() {
         let start = Instant::now();
-        let mut rate = Rate::over(2 * SECOND);
+        let mut rate = Throughput::over(2 * SECOND);
         for chunk in 0..10 {
             let now = start + chunk * SECOND;
-            rate.note(now, (u64::from(chunk) + 1) * 1000);
+            rate.record(now, (u64::from(chunk) + 1) * 1000);
             let shown = rate.bits_per_second(now + SECOND / 2);
             assert_eq!(shown, (chunk > 0).then_some(8000.0));
         }
@@ -69,10 +69,10 @@ mod tests {
     #[test]
     fn falls_while_nothing_comes_and_forgets_at_a_pause() {
         let start = Instant::now();
-        let mut rate = Rate::over(2 * SECOND);
-        rate.note(start, 1000);
-        rate.note(start + SECOND, 2000);
-        rate.note(start + 2 * SECOND, 2000);
+        let mut rate = Throughput::over(2 * SECOND);
+        rate.record(start, 1000);
+        rate.record(start + SECOND, 2000);
+        rate.record(start + 2 * SECOND, 2000);
         assert_eq!(rate.bits_per_second(start + 5 * SECOND), Some(2000.0));
         rate.reset();
         assert_eq!(rate.bits_per_second(start + 5 * SECOND), None);

@@ -1,61 +1,52 @@
 //! What happens on a server, in words.
 
-use std::net::SocketAddr;
-
 use crate::server::Event;
-use crate::transport::Fingerprint;
-use crate::ui::screen::Note;
+use crate::ui::screen::EventLine;
 use crate::ui::text::{bit_rate, bytes, count, escape, length};
 
-/// What people are told when the server is ready: where it is, who it is, and how to get there.
-pub(super) fn welcome(
-    addr: SocketAddr,
-    fingerprint: Fingerprint,
-    media: &str,
-    url: &str,
-) -> [Note; 3] {
-    let media = escape(media);
-    // A quote would end the quotes in the shell that it is pasted into; to a URL it is the same.
-    let url = url.replace('\'', "%27");
-    let url = escape(&url);
-    [
-        ('●', "listening", format!("on {addr}, serving {media}")),
-        (' ', "certificate", format!("SHA-256 {fingerprint}")),
-        (' ', "play with:", format!("quicstream play '{url}'")),
-    ]
-    .map(|(symbol, name, text)| Note { symbol, color: "cyan", name: name.to_owned(), text })
-}
-
-/// What people are told of an event.
-pub(super) fn note(event: &Event) -> Note {
-    let (symbol, color, name, text) = match event {
+/// Returns what people are told of an event.
+pub(super) fn words(event: &Event) -> Vec<EventLine> {
+    let name = |session: &u32| format!("session {session}");
+    let line = match event {
+        Event::Listening { addr, fingerprint, media, url } => {
+            let listening = format!("on {addr}, serving {}", escape(media));
+            // A quote would end the quotes in the shell; in a URL %27 is the same.
+            let command = format!("quicstream play '{}'", escape(&url.replace('\'', "%27")));
+            return vec![
+                EventLine::new('●', "cyan", "listening", listening),
+                EventLine::new(' ', "cyan", "certificate", format!("SHA-256 {fingerprint}")),
+                EventLine::new(' ', "cyan", "play with:", command),
+            ];
+        }
         Event::Opened { session, peer, version, bitrate, rate, title, start } => {
+            let start = start.filter(|start| *start > 0);
+            let fields = [
+                title.as_deref().map(escape).map(|title| format!(" {title}")),
+                start.map(|start| format!(" from {}", bytes(start))),
+            ];
+            let what: String = fields.into_iter().flatten().collect();
+            let comma = if what.is_empty() { "" } else { "," };
+            let (version, bitrate_text) = (version.number(), bit_rate((*bitrate).into()));
             let pace = match *rate {
                 0 => ", as fast as it goes".to_owned(),
                 rate if rate == u64::from(*bitrate) => String::new(),
                 rate => format!(", paced at {}", bit_rate(rate as f64)),
             };
-            let (version, bitrate) = (version.number(), bit_rate((*bitrate).into()));
-            let what = match (escape(title), *start) {
-                (title, 0) if title.is_empty() => String::new(),
-                (title, 0) => format!(" {title},"),
-                (title, start) if title.is_empty() => format!(" from {},", bytes(start)),
-                (title, start) => format!(" {title} from {},", bytes(start)),
-            };
-            let text = format!("opened by {peer}:{what} version {version}, {bitrate}{pace}");
-            ('▶', "green", format!("session {session}"), text)
+            let text =
+                format!("opened by {peer}:{what}{comma} version {version}, {bitrate_text}{pace}");
+            EventLine::new('▶', "green", name(session), text)
         }
         Event::Refused { peer, title, code, reason } => {
             let title = title.as_deref().map(|title| format!(" {},", escape(title)));
             let (title, reason) = (title.unwrap_or_default(), escape(reason));
             let text = format!("{peer}:{title} {reason} (OPEN_NACK {code})");
-            ('✗', "red", "refused".to_owned(), text)
+            EventLine::new('✗', "red", "refused", text)
         }
         Event::Paused { session, seq } => {
-            ('⏸', "yellow", format!("session {session}"), format!("paused after chunk {seq}"))
+            EventLine::new('⏸', "yellow", name(session), format!("paused after chunk {seq}"))
         }
         Event::Resumed { session, seq } => {
-            ('▶', "green", format!("session {session}"), format!("resumed after chunk {seq}"))
+            EventLine::new('▶', "green", name(session), format!("resumed after chunk {seq}"))
         }
         Event::Closed { session, peer, reason, bytes: total, chunks, elapsed } => {
             let text = format!(
@@ -65,10 +56,10 @@ pub(super) fn note(event: &Event) -> Note {
                 count(*chunks, "chunk"),
                 length(*elapsed),
             );
-            ('■', "cyan", format!("session {session}"), text)
+            EventLine::new('■', "cyan", name(session), text)
         }
     };
-    Note { symbol, color, name, text }
+    vec![line]
 }
 
 #[cfg(test)]
@@ -77,12 +68,14 @@ mod tests {
 
     use super::*;
     use crate::protocol::Version;
+    use crate::transport::Fingerprint;
 
     #[test]
     fn off_a_terminal_words_say_it_all() {
         let (session, peer) = (7, "[::1]:9000".parse().unwrap());
-        let opened = |title: &str, start, rate| {
-            let (version, bitrate, title) = (Version::V1, 500_000, title.to_owned());
+        let opened = |title: Option<&str>, start, rate| {
+            let (version, bitrate) = (Version::V1, 500_000);
+            let title = title.map(String::from);
             Event::Opened { session, peer, version, bitrate, rate, title, start }
         };
         let refused = |title| {
@@ -99,18 +92,18 @@ mod tests {
         };
         for (event, text) in [
             (
-                opened("a\x07.mp4", 5 << 20, 500_000),
+                opened(Some("a\x07.mp4"), Some(5 << 20), 500_000),
                 r"session 7 opened by [::1]:9000: a\u{7}.mp4 from 5 MiB, version 1, 500 kbit/s",
             ),
             (
-                opened("a.mp4", 0, 600_000),
+                opened(Some("a.mp4"), Some(0), 600_000),
                 "session 7 opened by [::1]:9000: a.mp4, version 1, 500 kbit/s, paced at 600 kbit/s",
             ),
             (
-                opened("", 1, 0),
+                opened(None, Some(1), 0),
                 "session 7 opened by [::1]:9000: from 1 B, version 1, 500 kbit/s, as fast as it goes",
             ),
-            (opened("", 0, 500_000), "session 7 opened by [::1]:9000: version 1, 500 kbit/s"),
+            (opened(None, None, 500_000), "session 7 opened by [::1]:9000: version 1, 500 kbit/s"),
             (refused(None), "refused [::1]:9000: unsupported codec (OPEN_NACK 1)"),
             (
                 refused(Some("a\x07.mp4".into())),
@@ -120,7 +113,8 @@ mod tests {
             (Event::Resumed { session, seq: 3 }, "session 7 resumed after chunk 3"),
             (closed, r"session 7 closed, [::1]:9000: client\u{7} gone, 64 KiB in 1 chunk, 1:30"),
         ] {
-            assert_eq!(note(&event).plain(), text);
+            let [line] = &words(&event)[..] else { panic!("{text}") };
+            assert_eq!(line.plain(), text);
         }
     }
 
@@ -128,11 +122,13 @@ mod tests {
     fn the_welcome_says_where_who_and_how() {
         let fingerprint = Fingerprint::of(b"x");
         let addr = "0.0.0.0:9000".parse().unwrap();
-        let url = "quicstream://192.0.2.7:9000/it's.mp4?pin=2d71";
-        let [listening, certificate, play] =
-            welcome(addr, fingerprint, "a\nb.mp4", url).map(|note| note.plain());
+        let (media, url) =
+            ("a\nb.mp4".into(), "quicstream://192.0.2.7:9000/it's.mp4?pin=2d71".into());
+        let lines = words(&Event::Listening { addr, fingerprint, media, url });
+        let lines: Vec<_> = lines.iter().map(EventLine::plain).collect();
+        let [listening, certificate, play] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(listening, r"listening on 0.0.0.0:9000, serving a\u{a}b.mp4");
-        assert_eq!(certificate, format!("certificate SHA-256 {fingerprint}"));
+        assert_eq!(*certificate, format!("certificate SHA-256 {fingerprint}"));
         assert_eq!(
             play,
             "play with: quicstream play 'quicstream://192.0.2.7:9000/it%27s.mp4?pin=2d71'"
