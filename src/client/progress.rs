@@ -1,4 +1,4 @@
-//! What a running session tells whoever watches it. Nothing here ever waits for the watcher.
+//! The progress of a play, for whoever watches it. Nothing here ever waits for the watcher.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +54,7 @@ pub enum Phase {
     Closed,
 }
 
-/// The state of a session at one moment. Only the newest one is kept.
+/// The state of a play at one time. Only the newest one is kept.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Snapshot {
     /// What the session is doing.
@@ -80,16 +80,18 @@ pub struct Snapshot {
     pub lost_packets: u64,
 }
 
-/// Keeps the counts of a session and tells of them.
+/// Counts what a play receives, publishes its snapshots and reports its events.
 pub(super) struct Reporter<R> {
     report: R,
     publish: watch::Sender<Snapshot>,
-    now: Snapshot,
+    snapshot: Snapshot,
     chunks: u64,
-    opened: Option<Instant>,
-    paused: Option<Instant>,
-    chunk_event: Option<Instant>,
-    /// The chunks that had no event of their own since the last that had.
+    /// When the first OPEN_ACK came.
+    opened_at: Option<Instant>,
+    paused_at: Option<Instant>,
+    /// When the last [`Event::Chunk`] was reported.
+    chunk_event_at: Option<Instant>,
+    /// Chunks since then.
     skipped: u64,
     /// Bytes of the newest chunk.
     last_bytes: u64,
@@ -100,11 +102,11 @@ impl<R: FnMut(Event)> Reporter<R> {
         Self {
             report,
             publish,
-            now: Snapshot::default(),
+            snapshot: Snapshot::default(),
             chunks: 0,
-            opened: None,
-            paused: None,
-            chunk_event: None,
+            opened_at: None,
+            paused_at: None,
+            chunk_event_at: None,
             skipped: 0,
             last_bytes: 0,
         }
@@ -121,14 +123,14 @@ impl<R: FnMut(Event)> Reporter<R> {
         offset: u64,
         cause: String,
     ) {
-        self.now.phase = Phase::Reconnecting;
-        self.publish.send_replace(self.now);
+        self.snapshot.phase = Phase::Reconnecting;
+        self.publish.send_replace(self.snapshot);
         (self.report)(Event::Reconnecting { attempt, delay, offset, cause });
     }
 
     pub(super) fn echo(&mut self, round_trip: Duration) {
-        self.now.echo = Some(round_trip);
-        self.publish.send_replace(self.now);
+        self.snapshot.echo = Some(round_trip);
+        self.publish.send_replace(self.snapshot);
     }
 
     pub(super) fn connected(&mut self, connection: &Handle, fingerprint: Fingerprint) {
@@ -147,11 +149,11 @@ impl<R: FnMut(Event)> Reporter<R> {
         options: &Options,
         resume: &ResumeState,
     ) {
-        self.opened.get_or_insert_with(Instant::now);
-        self.now.bitrate = ack.bitrate;
-        self.now.rate = options.rate;
-        self.now.size = resume.size;
-        self.now.position = resume.position;
+        self.opened_at.get_or_insert_with(Instant::now);
+        self.snapshot.bitrate = ack.bitrate;
+        self.snapshot.rate = options.rate;
+        self.snapshot.size = resume.size;
+        self.snapshot.position = resume.position;
         let is_known = options.title.is_some() || options.total_size.is_some();
         let start = resume.position;
         (self.report)(Event::Accepted {
@@ -171,70 +173,71 @@ impl<R: FnMut(Event)> Reporter<R> {
     pub(super) fn chunk(&mut self, seq: u32, bytes: u64, path: &Path) {
         self.chunks += 1;
         self.last_bytes = bytes;
-        self.now.seq = seq;
-        self.now.bytes += bytes;
-        self.now.position += bytes;
-        self.now.rtt = path.rtt();
-        self.now.lost_packets = path.lost_packets();
-        self.publish.send_replace(self.now);
+        self.snapshot.seq = seq;
+        self.snapshot.bytes += bytes;
+        self.snapshot.position += bytes;
+        self.snapshot.rtt = path.rtt();
+        self.snapshot.lost_packets = path.lost_packets();
+        self.publish.send_replace(self.snapshot);
         let now = Instant::now();
-        if self.chunk_event.is_some_and(|last| now.duration_since(last) < CHUNK_EVENT_GAP) {
+        if self.chunk_event_at.is_some_and(|last| now.duration_since(last) < CHUNK_EVENT_GAP) {
             self.skipped += 1;
         } else {
-            self.chunk_event = Some(now);
+            self.chunk_event_at = Some(now);
             let skipped = std::mem::take(&mut self.skipped);
             self.chunk_event(skipped);
         }
     }
 
     fn chunk_event(&mut self, skipped: u64) {
-        let (seq, bytes, total) = (self.now.seq, self.last_bytes, self.now.bytes);
+        let (seq, bytes, total) = (self.snapshot.seq, self.last_bytes, self.snapshot.bytes);
         (self.report)(Event::Chunk { seq, bytes, total, skipped });
     }
 
-    /// Notes what the session is doing after a step of the machine.
+    /// Reports a change of state by a step of the machine.
     pub(super) fn state(&mut self, before: State, state: State) {
         if state == before {
             return;
         }
-        self.now.phase = match state {
+        self.snapshot.phase = match state {
             State::Idle | State::OpenSent => Phase::Connecting,
             State::Streaming => Phase::Streaming,
             State::Paused(Cause::Sink) => Phase::WaitingForSink,
             State::Paused(_) => Phase::Paused,
-            State::Closing | State::Closed => self.now.phase,
+            State::Closing | State::Closed => self.snapshot.phase,
         };
-        self.publish.send_replace(self.now);
-        let seq = self.now.seq;
+        self.publish.send_replace(self.snapshot);
+        let seq = self.snapshot.seq;
         match (before, state) {
             (State::Streaming, State::Paused(cause)) => {
-                self.paused = Some(Instant::now());
+                self.paused_at = Some(Instant::now());
                 (self.report)(Event::Paused { seq, cause });
             }
             (State::Paused(_), State::Streaming) => {
-                let after = self.paused.take().map(|paused| paused.elapsed()).unwrap_or_default();
+                let after =
+                    self.paused_at.take().map(|paused| paused.elapsed()).unwrap_or_default();
                 (self.report)(Event::Resumed { seq, after });
             }
             _ => {}
         }
     }
 
-    /// Tells the end of a session that was accepted.
+    /// Reports the end, of a play that was accepted.
     pub(super) fn closed(&mut self, reason: &str, complete: bool, verdict: Verdict) {
-        self.now.phase = Phase::Closed;
-        self.publish.send_replace(self.now);
-        // The last chunk is always told, so that the totals of the events agree.
+        self.snapshot.phase = Phase::Closed;
+        self.publish.send_replace(self.snapshot);
+        // The last chunk always has an event, so that the totals of the events agree.
         if let Some(skipped) = std::mem::take(&mut self.skipped).checked_sub(1) {
             self.chunk_event(skipped);
         }
-        if let Some(elapsed) = self.opened.map(|opened| opened.elapsed()) {
+        if let Some(elapsed) = self.opened_at.map(|opened| opened.elapsed()) {
             (self.report)(Event::Closed {
                 reason: reason.to_owned(),
                 complete,
-                bytes: self.now.bytes,
+                bytes: self.snapshot.bytes,
                 chunks: self.chunks,
                 elapsed,
-                bits_per_second: mean_rate(self.now.bytes, elapsed),
+                bits_per_second: mean_rate(self.snapshot.bytes, elapsed),
                 verdict,
             });
         }

@@ -12,27 +12,28 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::terminal;
 
-/// How often the thread looks up from the keyboard, to see whether it is still wanted.
-const LOOK_UP: Duration = Duration::from_millis(100);
+/// How often the thread checks whether keys are still wanted.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const ESCAPE: u8 = 0x1b;
 
-/// What a key asks for.
+/// A key that is pressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Key {
-    /// Space: pause, or go on.
+    /// Space: pauses, or resumes.
     Toggle,
-    /// q: stop.
+    /// q: stops.
     Stop,
 }
 
-/// The thread that reads keys. Dropping it ends it and restores the terminal's modes.
+/// A handle to the thread that reads keys. Dropping it ends the thread and restores the terminal's
+/// modes.
 #[derive(Debug)]
 pub(crate) struct Keys {
     wanted: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Begins to read keys, where a person sits at a terminal.
+/// Starts to read keys, where a person sits at a terminal.
 pub(crate) fn listen() -> Option<(Keys, UnboundedReceiver<Key>)> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return None;
@@ -40,8 +41,8 @@ pub(crate) fn listen() -> Option<(Keys, UnboundedReceiver<Key>)> {
     terminal::allow_modes();
     let (sender, receiver) = unbounded_channel();
     let wanted = Arc::new(AtomicBool::new(true));
-    let still = wanted.clone();
-    let read = move || read_keys(&sender, &still);
+    let thread_wanted = wanted.clone();
+    let read = move || read_keys(&sender, &thread_wanted);
     let thread = thread::Builder::new().name("keys".into()).spawn(read).ok()?;
     Some((Keys { wanted, thread: Some(thread) }, receiver))
 }
@@ -57,7 +58,7 @@ impl Drop for Keys {
     }
 }
 
-/// Reads until nobody wants keys any more, or the terminal is gone.
+/// Sends keys until nobody wants any more, or the terminal is gone.
 fn read_keys(sender: &UnboundedSender<Key>, wanted: &AtomicBool) {
     while wanted.load(Ordering::Relaxed) {
         let Ok(typed) = read_typed() else { return };
@@ -67,18 +68,18 @@ fn read_keys(sender: &UnboundedSender<Key>, wanted: &AtomicBool) {
     }
 }
 
-/// What was typed, after [`LOOK_UP`] at the latest.
+/// Returns what was typed, after [`POLL_INTERVAL`] at the latest.
 ///
 /// A job in the background that touches the terminal is stopped by it. It may come to the
 /// foreground at any time, or go there and back, with the modes changed by the shell.
 fn read_typed() -> io::Result<Vec<u8>> {
     if !terminal::gets_keys()? || !terminal::take_keys_one_by_one()? {
-        thread::sleep(LOOK_UP);
+        thread::sleep(POLL_INTERVAL);
         return Ok(Vec::new());
     }
     let stdin = io::stdin();
     let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
-    let timeout = Timespec { tv_sec: 0, tv_nsec: LOOK_UP.subsec_nanos().into() };
+    let timeout = Timespec { tv_sec: 0, tv_nsec: POLL_INTERVAL.subsec_nanos().into() };
     match poll(&mut waiting, Some(&timeout)) {
         Ok(0) | Err(Errno::INTR) => return Ok(Vec::new()),
         polled => _ = polled?,
@@ -95,7 +96,7 @@ fn read_typed() -> io::Result<Vec<u8>> {
     }
 }
 
-/// The keys among what was typed. An escape sequence, such as that of an arrow, is none.
+/// Returns the keys among what was typed. An escape sequence, such as that of an arrow, is none.
 fn keys(typed: &[u8]) -> impl Iterator<Item = Key> {
     let typed = if typed.contains(&ESCAPE) { &[] } else { typed };
     typed.iter().filter_map(|byte| match byte {

@@ -9,14 +9,26 @@ use crate::client::Title;
 
 /// What stands where the server said nothing.
 const UNKNOWN: &str = "–";
-/// What keeps columns apart.
 const GAP: &str = "  ";
+
+/// A heading, and the cell below it for a title.
+type Column = (&'static str, Alignment, fn(&Title) -> Option<String>);
+
+const COLUMNS: [Column; 3] = [
+    ("TITLE", Alignment::Left, |entry| Some(escape(&entry.title).into_owned())),
+    ("SIZE", Alignment::Right, |entry| entry.size.map(bytes)),
+    ("TYPE", Alignment::Left, |entry| Some(escape(entry.media_type.as_deref()?).into_owned())),
+];
+const BITRATE: Column =
+    ("BITRATE", Alignment::Right, |entry| entry.bitrate.map(|rate| bit_rate(rate.into())));
+const LIVE: Column =
+    ("LIVE", Alignment::Left, |entry| Some(if entry.live { "live" } else { "" }.to_owned()));
 
 /// Prints titles in the order given: as an aligned table under a heading, or with `json` as one
 /// object a line. Bitrates, and what is live, have a column only where some title has them.
 ///
 /// # Errors
-/// Where `out` cannot be written.
+/// `out` cannot be written.
 pub(crate) fn titles(entries: &[Title], json: bool, out: &mut impl Write) -> io::Result<()> {
     if json {
         return entries.iter().try_for_each(|entry| {
@@ -24,57 +36,19 @@ pub(crate) fn titles(entries: &[Title], json: bool, out: &mut impl Write) -> io:
             out.write_all(b"\n")
         });
     }
-    let columns = columns(entries);
-    let widths: Vec<_> = columns.iter().map(Column::width).collect();
-    for row in 0..=entries.len() {
-        let cells = columns.iter().zip(&widths).map(|(column, width)| {
-            let cell = column.cells.get(row).map_or("", String::as_str);
-            pad_str(cell, *width, column.alignment, None)
-        });
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join(GAP).trim_end())?;
-    }
-    Ok(())
-}
-
-/// A heading and what is below it.
-struct Column {
-    alignment: Alignment,
-    cells: Vec<String>,
-}
-
-impl Column {
-    fn new(
-        heading: &str,
-        alignment: Alignment,
-        entries: &[Title],
-        cell: impl Fn(&Title) -> Option<String>,
-    ) -> Self {
+    let bitrate = entries.iter().any(|entry| entry.bitrate.is_some()).then_some(BITRATE);
+    let live = entries.iter().any(|entry| entry.live).then_some(LIVE);
+    let mut lines = vec![String::new(); entries.len() + 1];
+    for (heading, alignment, cell) in COLUMNS.into_iter().chain(bitrate).chain(live) {
         let below = entries.iter().map(|entry| cell(entry).unwrap_or_else(|| UNKNOWN.to_owned()));
-        Self { alignment, cells: std::iter::once(heading.to_owned()).chain(below).collect() }
+        let cells: Vec<_> = std::iter::once(heading.to_owned()).chain(below).collect();
+        let width = cells.iter().map(|cell| measure_text_width(cell)).max().unwrap_or_default();
+        for (line, cell) in lines.iter_mut().zip(cells) {
+            *line += &pad_str(&cell, width, alignment, None);
+            *line += GAP;
+        }
     }
-
-    fn width(&self) -> usize {
-        self.cells.iter().map(|cell| measure_text_width(cell)).max().unwrap_or_default()
-    }
-}
-
-fn columns(entries: &[Title]) -> Vec<Column> {
-    use Alignment::{Left, Right};
-    let of_type = |entry: &Title| Some(escape(entry.media_type.as_deref()?).into_owned());
-    let mut columns = vec![
-        Column::new("TITLE", Left, entries, |entry| Some(escape(&entry.title).into_owned())),
-        Column::new("SIZE", Right, entries, |entry| entry.size.map(bytes)),
-        Column::new("TYPE", Left, entries, of_type),
-    ];
-    if entries.iter().any(|entry| entry.bitrate.is_some()) {
-        let bitrate = |entry: &Title| entry.bitrate.map(|rate| bit_rate(rate.into()));
-        columns.push(Column::new("BITRATE", Right, entries, bitrate));
-    }
-    if entries.iter().any(|entry| entry.live) {
-        let live = |entry: &Title| Some(if entry.live { "live" } else { "" }.to_owned());
-        columns.push(Column::new("LIVE", Left, entries, live));
-    }
-    columns
+    lines.iter().try_for_each(|line| writeln!(out, "{}", line.trim_end()))
 }
 
 #[cfg(test)]

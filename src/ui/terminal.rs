@@ -23,20 +23,20 @@ const CLEAR_BELOW: &str = "\r\x1b7\x1b[2K\x1b[B\x1b[J\x1b8";
 const WRAP_OFF: &str = "\x1b[?7l";
 const WRAP_ON: &str = "\x1b[?7h";
 
-/// How often, and after how long each time, rows are tried for that are being drawn: a terminal
-/// that takes nothing must not keep a signal waiting.
+/// How often, and how long apart, a signal tries to lock rows that are being drawn: a terminal that
+/// takes nothing must not keep it waiting.
 const TRIES: u32 = 20;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
-static MODES: Mutex<Modes> = Mutex::new(Modes::Theirs);
+static MODES: Mutex<Modes> = Mutex::new(Modes::Unchanged);
 static ROWS: Mutex<Rows> = Mutex::new(Rows { drawn: 0, suspended: false });
 
-/// Whose the modes of the terminal behind stdin are.
+/// The modes of the terminal behind stdin.
 enum Modes {
-    /// As they were found; may be taken.
-    Theirs,
-    /// Ours, and how they were before.
-    Ours(Termios),
+    /// As they were found; may be changed.
+    Unchanged,
+    /// Changed; holds how they were found.
+    Changed(Termios),
     /// Given back until the job goes on.
     Suspended,
     /// Given back for good.
@@ -57,12 +57,11 @@ pub(super) fn rows() -> MutexGuard<'static, Rows> {
 }
 
 impl Rows {
-    /// How many are on the screen.
     pub(super) fn drawn(&self) -> usize {
         self.drawn
     }
 
-    /// Whether they may be drawn. Once another job has the terminal, what was drawn is its own.
+    /// Returns whether they may be drawn. Once another job has the terminal, what was drawn is its own.
     pub(super) fn may_draw(&mut self) -> bool {
         let may = !self.suspended && is_foreground(io::stderr());
         if !may {
@@ -106,17 +105,16 @@ impl Rows {
     }
 }
 
-/// Whether the terminal takes keys from this job and shows what it draws; so it is as well where
-/// there is no terminal, or one that no shell shares.
+/// Returns whether this job is in the foreground of the terminal; true as well where there is no
+/// terminal, or one that no shell shares.
 fn is_foreground(terminal: impl AsFd) -> bool {
     tcgetpgrp(terminal).map_or(true, |group| group == getpgrp())
 }
 
-/// Whether this job is the one that gets the keys.
+/// Returns whether this job is the one that gets the keys.
 ///
 /// # Errors
-///
-/// Where the terminal is gone, or not this session's.
+/// The terminal is gone, or not this session's.
 pub(super) fn gets_keys() -> io::Result<bool> {
     Ok(tcgetpgrp(io::stdin())? == getpgrp())
 }
@@ -125,27 +123,26 @@ pub(super) fn gets_keys() -> io::Result<bool> {
 /// terminal to make Ctrl-C a signal and to end lines properly. Returns whether it does.
 ///
 /// # Errors
-///
-/// Where the terminal is gone.
+/// The terminal is gone.
 pub(super) fn take_keys_one_by_one() -> io::Result<bool> {
     restore_on_panic();
     let mut state = modes();
     let mut modes = tcgetattr(io::stdin())?;
     match &*state {
         Modes::Suspended | Modes::GivenBack => return Ok(false),
-        Modes::Ours(_) if !modes.local_modes.contains(LocalModes::ICANON) => return Ok(true),
+        Modes::Changed(_) if !modes.local_modes.contains(LocalModes::ICANON) => return Ok(true),
         // The shell has changed them back.
-        Modes::Ours(_) => {}
-        Modes::Theirs => *state = Modes::Ours(modes.clone()),
+        Modes::Changed(_) => {}
+        Modes::Unchanged => *state = Modes::Changed(modes.clone()),
     }
     modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
     tcsetattr(io::stdin(), OptionalActions::Now, &modes)?;
     Ok(true)
 }
 
-/// Lets the modes be taken.
+/// Allows the modes to be changed.
 pub(super) fn allow_modes() {
-    *modes() = Modes::Theirs;
+    *modes() = Modes::Unchanged;
 }
 
 /// Gives the modes back as they were found, for good.
@@ -154,7 +151,7 @@ pub(super) fn give_back_modes() {
 }
 
 fn release(modes: &mut Modes, to: Modes) {
-    if let Modes::Ours(found) = std::mem::replace(modes, to)
+    if let Modes::Changed(found) = std::mem::replace(modes, to)
         && is_foreground(io::stdin())
     {
         // There is nobody to tell if it fails.
@@ -198,11 +195,11 @@ pub(crate) fn resume_terminal() {
     with_rows(|rows| *rows = Rows { drawn: 0, suspended: false });
     let mut modes = modes();
     if matches!(*modes, Modes::Suspended) {
-        *modes = Modes::Theirs;
+        *modes = Modes::Unchanged;
     }
 }
 
-/// Changes the rows, unless they are just being drawn and the terminal takes nothing.
+/// Changes the rows, unless they are being drawn to a terminal that takes nothing.
 fn with_rows(change: impl FnOnce(&mut Rows)) {
     for _ in 0..TRIES {
         match ROWS.try_lock() {

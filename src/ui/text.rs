@@ -1,4 +1,4 @@
-//! Figures and foreign text, made fit to be read.
+//! Figures, and text from outside, as people read them.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use console::measure_text_width;
 
 use crate::protocol::Digest;
 
-/// Text that comes from outside, such as a peer's words or a file's name, made safe to print:
-/// control characters and those that turn the direction of writing become `\u{..}`.
+/// Makes text from outside, such as a peer's words or a file's name, safe to print: control
+/// characters and those that turn the direction of writing become `\u{..}`.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(acts_on_the_terminal) {
         return Cow::Borrowed(text);
@@ -23,28 +23,26 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// Returns whether a character is a control, a line end, or turns the direction of writing.
 fn acts_on_the_terminal(char: char) -> bool {
-    const LINE_ENDS: std::ops::RangeInclusive<char> = '\u{2028}'..='\u{2029}';
-    const DIRECTION_MARKS: std::ops::RangeInclusive<char> = '\u{200e}'..='\u{200f}';
-    const EMBEDDINGS: std::ops::RangeInclusive<char> = '\u{202a}'..='\u{202e}';
-    const ISOLATES: std::ops::RangeInclusive<char> = '\u{2066}'..='\u{2069}';
-    const ARABIC_LETTER_MARK: char = '\u{61c}';
     char.is_control()
-        || char == ARABIC_LETTER_MARK
-        || [LINE_ENDS, DIRECTION_MARKS, EMBEDDINGS, ISOLATES].iter().any(|set| set.contains(&char))
+        || matches!(
+            char,
+            '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
-/// A digest as `b3sum` prints it.
+/// Formats a digest as `b3sum` prints it.
 pub(super) fn hex(digest: Digest) -> String {
     blake3::Hash::from_bytes(digest).to_hex().to_string()
 }
 
-/// Bytes to three digits: `64 KiB`, `1.25 MiB`.
+/// Formats bytes to three digits: `64 KiB`, `1.25 MiB`.
 pub(super) fn bytes(count: u64) -> String {
     scaled(count as f64, 1024.0, "B", &["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
 }
 
-/// Bits in a second to three digits: `498 kbit/s`.
+/// Formats bit/s to three digits: `498 kbit/s`.
 pub(super) fn bit_rate(bits: f64) -> String {
     scaled(bits, 1000.0, "bit/s", &["kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"])
 }
@@ -66,18 +64,18 @@ fn scaled(mut value: f64, step: f64, mut unit: &'static str, larger: &[&'static 
     format!("{value:.decimals$} {unit}")
 }
 
-/// A part of a whole in whole percent, which are 100 only where nothing is missing.
+/// Returns a part of a whole in whole percent, which are 100 only where nothing is missing.
 pub(super) fn percent(part: u64, whole: u64) -> u64 {
     let hundredths = u128::from(part.min(whole)) * 100;
     hundredths.checked_div(whole.into()).map_or(100, |percent| percent as u64)
 }
 
-/// How long something took: `2.0 s`, from a minute on as a clock shows it.
+/// Formats how long something took: `2.0 s`, from a minute on as [`clock`].
 pub(super) fn length(time: Duration) -> String {
     if time.as_secs() < 60 { format!("{:.1} s", time.as_secs_f64()) } else { clock(time) }
 }
 
-/// How long something has been going on: `0:07`, `1:02:03`.
+/// Formats how long something has been going on: `0:07`, `1:02:03`.
 pub(super) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -87,32 +85,24 @@ pub(super) fn clock(time: Duration) -> String {
     }
 }
 
-/// A round trip: `0.31 ms`, `120 ms`.
+/// Formats a round trip: `0.31 ms`, `120 ms`.
 pub(super) fn round_trip(time: Duration) -> String {
     let millis = time.as_secs_f64() * 1000.0;
     let decimals = if millis < 10.0 { 2 } else { 0 };
     format!("{millis:.decimals$} ms")
 }
 
-/// How many there are of something: `1 session`, `12 sessions`.
+/// Formats how many there are of something: `1 session`, `12 sessions`.
 pub(super) fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// As many of the fields as fit the width, side by side. They come most important first; from
-/// the first that does not fit on they are left out.
+/// Joins as many fields as fit the width, most important first: from the first that does not fit on
+/// they are left out.
 pub(super) fn fit(fields: &[String], between: &str, width: usize) -> String {
-    let mut line = String::new();
-    for field in fields {
-        let gap = if line.is_empty() { "" } else { between };
-        let wanted = [&line, gap, field].iter().map(|part| measure_text_width(part)).sum::<usize>();
-        if wanted > width {
-            break;
-        }
-        line += gap;
-        line += field;
-    }
-    line
+    let joined = |count| Some(fields.get(..count)?.join(between));
+    let mut lines = (0..=fields.len()).rev().filter_map(joined);
+    lines.find(|line| measure_text_width(line) <= width).unwrap_or_default()
 }
 
 #[cfg(test)]

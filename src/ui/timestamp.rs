@@ -5,21 +5,21 @@ use std::time::Instant;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-/// To the second, for people: `2026-11-25T04:44:30Z`.
+/// Formats to the second, for people: `2026-11-25T04:44:30Z`.
 pub(super) fn to_the_second(time: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     // A calendar date always fits the format.
     time.format(format).unwrap_or_default()
 }
 
-/// To the millisecond, for programs: `2026-11-25T04:44:30.123Z`.
+/// Formats to the millisecond, for programs: `2026-11-25T04:44:30.123Z`.
 pub(super) fn to_the_millisecond(time: OffsetDateTime) -> String {
     let format =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     time.format(format).unwrap_or_default()
 }
 
-/// What the clock on the wall showed at an instant that is not long ago.
+/// Returns the time of day of an instant that is not long ago.
 pub(super) fn of(instant: Instant) -> OffsetDateTime {
     OffsetDateTime::now_utc() - instant.elapsed()
 }

@@ -1,4 +1,4 @@
-//! The state of a session, as rows that move.
+//! The state of a play, as rows that move.
 
 use console::{Style, measure_text_width};
 
@@ -75,7 +75,7 @@ fn strip(seq: u32, width: usize, color: &str) -> String {
     format!("{}{newest}{behind}", paint.apply_to("▰".repeat(before)))
 }
 
-/// A field of the second row, and its rank: the higher, the earlier it gives way.
+/// A field of the second row, and its rank: the highest are left out first.
 type Ranked = (u8, String);
 
 /// The rank of the keys among the figures.
@@ -85,33 +85,27 @@ const KEYS: u8 = 4;
 fn figures_row(status: &Status, width: usize) -> String {
     let width = width.saturating_sub(2);
     let figures = figures(status);
-    let before_keys = figures.iter().filter(|(rank, _)| *rank < KEYS).cloned().collect();
-    let room = width.saturating_sub(measure_text_width(&fit_ranked(before_keys, width)) + 2);
+    let room = width.saturating_sub(measure_text_width(&fit_ranked(&figures, KEYS, width)) + 2);
     let keys = keys(status).into_iter().find(|keys| measure_text_width(keys) <= room);
     let keys = keys.unwrap_or_default();
-    let taken = match measure_text_width(keys) {
-        0 => 0,
-        keys => keys + 2,
-    };
-    let figures = fit_ranked(figures, width - taken);
+    let taken = if keys.is_empty() { 0 } else { measure_text_width(keys) + 2 };
+    let figures = fit_ranked(&figures, u8::MAX, width - taken);
     let gap = width - measure_text_width(&figures) - measure_text_width(keys);
     format!("  {figures}{}{}", " ".repeat(gap), Style::new().dim().apply_to(keys))
 }
 
-/// As many of the fields as fit the width, side by side.
-fn fit_ranked(mut fields: Vec<Ranked>, width: usize) -> String {
-    loop {
-        let texts: Vec<_> = fields.iter().map(|(_, text)| text.as_str()).collect();
-        let line = texts.join(" · ");
-        let Some(last) = fields.iter().map(|(rank, _)| *rank).max() else { return line };
-        if measure_text_width(&line) <= width {
-            return line;
-        }
-        fields.retain(|(rank, _)| *rank < last);
+/// Joins as many of the fields below a rank as fit the width.
+fn fit_ranked(all: &[Ranked], below: u8, width: usize) -> String {
+    let fields = all.iter().filter(|(rank, _)| *rank < below);
+    let texts: Vec<_> = fields.clone().map(|(_, text)| text.as_str()).collect();
+    let line = texts.join(" · ");
+    match fields.map(|(rank, _)| *rank).max() {
+        Some(highest) if measure_text_width(&line) > width => fit_ranked(all, highest, width),
+        _ => line,
     }
 }
 
-/// What the keys do, where there are any, at length and in short.
+/// What the keys do, where there are any: at length, and in short.
 fn keys(status: &Status) -> [&'static str; 2] {
     match status.snapshot.phase {
         _ if !status.has_keys => [""; 2],
@@ -120,7 +114,7 @@ fn keys(status: &Status) -> [&'static str; 2] {
     }
 }
 
-/// What there is, how the path is, and what was agreed.
+/// What has come, the state of the path, and what was agreed.
 fn figures(status: &Status) -> Vec<Ranked> {
     let Snapshot { seq, lost_packets, .. } = status.snapshot;
     let version = status.version.map(|version| format!("v{}", version.number()));

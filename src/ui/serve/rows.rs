@@ -10,6 +10,8 @@ use crate::ui::text::{bit_rate, bytes, count, escape, fit, percent};
 
 /// The narrowest bar that still shows something.
 const MIN_BAR: usize = 10;
+/// The fewest columns of a title that still say something.
+const MIN_TITLE: usize = 8;
 
 /// All sessions at one time.
 pub(super) struct Summary {
@@ -66,12 +68,16 @@ pub(super) fn rows(sessions: &[SessionStatus], summary: &Summary, width: usize) 
     rows.chain(more).chain([summary_row(summary, width)]).collect()
 }
 
-/// The session's number, title and peer, cut to half of the row.
+/// The session's number, title and peer, in half of the row at most. A long title is cut first,
+/// because many sessions may have the same.
 fn name(session: &SessionStatus, digits: usize, width: usize) -> String {
-    let SessionStatus { id, title, peer, .. } = session;
+    let limit = (width / 2).max(12);
+    let (id, peer) = (session.id, session.peer.to_string());
+    let title = escape(&session.title);
+    let room = limit.saturating_sub(digits + peer.len() + 2).max(MIN_TITLE);
+    let title = truncate_str(&title, room, "…");
     let gap = if title.is_empty() { "" } else { " " };
-    let name = format!("{id:>digits$} {}{gap}{peer}", escape(title));
-    truncate_str(&name, (width / 2).max(12), "…").into_owned()
+    truncate_str(&format!("{id:>digits$} {title}{gap}{peer}"), limit, "…").into_owned()
 }
 
 /// The row of a session. All of them drop the same fields, so that bars stay below each other.
@@ -178,15 +184,17 @@ mod tests {
             let text = |row: &Row| format!("{}|{}", row.left, row.right).trim_end().to_owned();
             rows.iter().map(text).collect()
         };
-        let rows = plain(80);
         assert_eq!(
-            rows[..2],
+            plain(80)[..2],
             [
                 r"⏸ 12 a\u{7}.mp4 127.0.0.1:50001 |  62%      paused   320 KiB",
                 r"■  9 b.mp4 127.0.0.1:50002                closing   512 KiB|",
             ]
         );
-        assert_eq!(plain(40)[0], r"⏸ 12 a\u{7}.mp4 127.0… |  62%");
+        assert_eq!(plain(40)[0], r"⏸ 12 a\u{7}.… 127.0.0… |  62%");
+        sessions[1].title = "a title that goes on for long.mp4".into();
+        let row = &rows(&sessions[1..], &summary(), 76)[0];
+        assert_eq!(row.left, "⏸ 12 a title that goes … 127.0.0.1:50001 ");
     }
 
     #[test]
