@@ -116,7 +116,7 @@ pub enum Event {
         /// Time since the first OPEN_ACK.
         #[serde(rename = "seconds", serialize_with = "seconds")]
         elapsed: Duration,
-        /// The mean rate in that time; see [`mean_rate`].
+        /// The mean rate in that time.
         bits_per_second: u64,
         /// What became of the media.
         #[serde(flatten)]
