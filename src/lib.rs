@@ -37,7 +37,7 @@
 //! | what is granted to whom | `server::grant` |
 //! | when and how a lost session is tried again | `client::retry`, `client::link`, `client::silence` |
 //! | what becomes of the file of a play | `client::sink` |
-//! | an event | `client::Event` or `server::Event`, which serde makes its JSON, and its words in `ui::play::words` or `ui::serve::words` |
+//! | an event | `client::PlayEvent` or `server::ServeEvent`, which serde makes its JSON, and its words in `ui::play::words` or `ui::serve::words` |
 //! | an exit code | `exit` |
 
 pub mod cli;

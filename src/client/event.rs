@@ -16,7 +16,7 @@ use crate::transport::Fingerprint;
 /// contract with scripts.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
+pub enum PlayEvent {
     /// The transport is up.
     Connected {
         /// The address that answered.

@@ -8,10 +8,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connect::connect;
-use super::{Error, Server, Settings};
+use super::{Error, PlaySettings, Remote};
 use crate::protocol::{CloseReason, OpenAck, OpenStream, Options, Pdu, Version};
 use crate::session::Time;
-use crate::session::client::{Action, Client, Earlier, End, Input, ScriptedPause};
+use crate::session::client::{Action, ClientSession, Earlier, End, Input, ScriptedPause};
 use crate::transport::{
     self, Address, Connection, Connector, Fingerprint, Incoming, Outgoing, ReceiveError,
 };
@@ -42,8 +42,8 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    pub(super) fn new(server: &Server, settings: &Settings) -> Result<Self, Error> {
-        let Server { address, trust, name, transport } = server;
+    pub(super) fn new(server: &Remote, settings: &PlaySettings) -> Result<Self, Error> {
+        let Remote { address, trust, name, transport } = server;
         let patience = settings.connect_timeout;
         let connector = Connector::new(transport, trust, &settings.versions, patience)?;
         Ok(Self {
@@ -90,7 +90,7 @@ pub(super) struct Request {
 pub(super) struct Granted {
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
-    pub(super) machine: Client,
+    pub(super) machine: ClientSession,
     /// The session's clock reads zero here.
     pub(super) began: Instant,
     pub(super) ack: OpenAck,
@@ -119,7 +119,7 @@ pub(super) async fn open(
     let (mut outgoing, mut incoming) = open_stream(connection, patience).await?;
     let Request { open, options, earlier, script, paused } = request;
     let began = Instant::now();
-    let machine = Client::new(version, script, patience, Time::ZERO).resuming(earlier);
+    let machine = ClientSession::new(version, script, patience, Time::ZERO).resuming(earlier);
     let mut machine = if paused { machine.paused() } else { machine };
     let mut input = Input::Connected(open, options);
     loop {

@@ -29,9 +29,9 @@ use playback::{Playback, stop};
 use resume_state::ResumeState;
 use session_driver::Ended;
 
-pub use event::Event;
+pub use event::PlayEvent;
 pub use only_title::only_title;
-pub use progress::{Phase, Snapshot, Title};
+pub use progress::{PlayPhase, Snapshot, Title};
 pub use sink::{Error as SinkError, Origin, Published, Sink, Target, Unfinished};
 pub use verdict::{Kept, Place, Unverified, Verdict};
 
@@ -40,7 +40,7 @@ const ABANDON_GRACE: Duration = Duration::from_secs(1);
 
 /// How to play.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
+pub struct PlaySettings {
     /// What to ask the server for.
     pub open: OpenStream,
     /// The pause to make on the way, if any.
@@ -89,7 +89,7 @@ pub enum Rate {
 
 /// Where to play from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
+pub struct Remote {
     /// Whom to connect to.
     pub address: Address,
     /// Whose certificate to accept.
@@ -97,12 +97,12 @@ pub struct Server {
     /// The name to expect in the certificate, where it is not the host's.
     pub name: Option<String>,
     /// How packets leave and arrive.
-    pub transport: transport::Settings,
+    pub transport: transport::TransportSettings,
 }
 
 /// What a user can ask for while it plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Command {
+pub enum PlayCommand {
     /// Pause, or go on.
     TogglePause,
     /// Stop, in good order.
@@ -251,12 +251,12 @@ fn advice(cause: &Error) -> &'static str {
 /// # Errors
 /// See [`Error`]; a partial file is kept and named.
 pub async fn play(
-    server: &Server,
-    settings: &Settings,
+    server: &Remote,
+    settings: &PlaySettings,
     sink: Sink,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<PlayCommand>,
     snapshot: watch::Sender<Snapshot>,
-    report: impl FnMut(Event),
+    report: impl FnMut(PlayEvent),
 ) -> Result<Outcome, Error> {
     let mut player = Playback::new(server, settings, sink, commands, snapshot, report)?;
     let ended = player.run().await;
@@ -280,7 +280,7 @@ pub async fn play(
 ///
 /// # Errors
 /// The server cannot be reached, or has no such thing.
-pub async fn titles(server: &Server, settings: &Settings) -> Result<Vec<Title>, Error> {
+pub async fn titles(server: &Remote, settings: &PlaySettings) -> Result<Vec<Title>, Error> {
     playback::titles(server, settings).await
 }
 
@@ -291,7 +291,7 @@ async fn conclude(
     sink: Sink,
     resume: &ResumeState,
     required: Option<Unverified>,
-    commands: &mut mpsc::UnboundedReceiver<Command>,
+    commands: &mut mpsc::UnboundedReceiver<PlayCommand>,
 ) -> Result<Outcome, Error> {
     let part = sink.part();
     // What a writer that did not end in time leaves, as far as one can see.

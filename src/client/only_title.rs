@@ -3,16 +3,16 @@
 use tokio::sync::mpsc;
 
 use super::playback::stop;
-use super::{Command, Error, Server, Settings, Unverified, titles};
+use super::{Error, PlayCommand, PlaySettings, Remote, Unverified, titles};
 
 /// The title of a server that has only one; `None` if the user stopped before it was known.
 ///
 /// # Errors
 /// The server cannot be reached, or has more titles, or none.
 pub async fn only_title(
-    server: &Server,
-    settings: &Settings,
-    commands: &mut mpsc::UnboundedReceiver<Command>,
+    server: &Remote,
+    settings: &PlaySettings,
+    commands: &mut mpsc::UnboundedReceiver<PlayCommand>,
 ) -> Result<Option<String>, Error> {
     let mut titles = tokio::select! {
         titles = titles(server, settings) => titles.map_err(|error| match error {
@@ -35,7 +35,7 @@ pub async fn only_title(
     }
 }
 
-impl Settings {
+impl PlaySettings {
     /// Asks for the title that a server says is its only one. What breaks the rules for titles is
     /// not repeated to it: without a title it sends the same.
     pub fn ask_for_only(&mut self, title: String) {

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::event::Event;
+use super::event::PlayEvent;
 use super::link::{Dialer, Opened, Tries, open};
 use super::nearest::nearest;
 use super::progress::{Reporter, Snapshot, Title};
@@ -16,7 +16,7 @@ use super::retry::{Loss, Retries};
 use super::session_driver::{Ended, Outcome, PlayContext, SessionDriver};
 use super::silence::Silence;
 use super::sink::Sink;
-use super::{Command, Error, Server, Settings, Start, Unverified, questions};
+use super::{Error, PlayCommand, PlaySettings, Remote, Start, Unverified, questions};
 use crate::protocol::{CloseReason, NackCode, Version};
 use crate::session::client::{Discontinuity, End};
 use crate::transport::Connection;
@@ -29,23 +29,23 @@ const SUGGESTION_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Everything that a play holds.
 pub(super) struct Playback<'a, R> {
-    server: &'a Server,
-    settings: &'a Settings,
+    server: &'a Remote,
+    settings: &'a PlaySettings,
     dialer: Arc<Dialer>,
     tries: Tries,
     silence: Silence,
     pub(super) sink: Sink,
-    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) commands: mpsc::UnboundedReceiver<PlayCommand>,
     pub(super) reporter: Reporter<R>,
     pub(super) resume: ResumeState,
 }
 
-impl<'a, R: FnMut(Event)> Playback<'a, R> {
+impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
     pub(super) fn new(
-        server: &'a Server,
-        settings: &'a Settings,
+        server: &'a Remote,
+        settings: &'a PlaySettings,
         sink: Sink,
-        commands: mpsc::UnboundedReceiver<Command>,
+        commands: mpsc::UnboundedReceiver<PlayCommand>,
         snapshot: watch::Sender<Snapshot>,
         report: R,
     ) -> Result<Self, Error> {
@@ -235,8 +235,8 @@ impl<'a, R: FnMut(Event)> Playback<'a, R> {
         while resume.paused_by_user || !sink.has_room() {
             tokio::select! {
                 Some(command) = commands.recv() => match command {
-                    Command::Stop => return false,
-                    Command::TogglePause => resume.paused_by_user = !resume.paused_by_user,
+                    PlayCommand::Stop => return false,
+                    PlayCommand::TogglePause => resume.paused_by_user = !resume.paused_by_user,
                 },
                 () = sink.room() => {}
                 () = sink.failed() => return false,
@@ -323,7 +323,7 @@ impl<'a, R: FnMut(Event)> Playback<'a, R> {
 }
 
 /// Asks a server for its titles.
-pub(super) async fn titles(server: &Server, settings: &Settings) -> Result<Vec<Title>, Error> {
+pub(super) async fn titles(server: &Remote, settings: &PlaySettings) -> Result<Vec<Title>, Error> {
     let dialer = Dialer::new(server, settings)?;
     let (mut connection, _) = dialer.connect(settings.connect_timeout).await?;
     if connection.handle().version() == Version::V1 {
@@ -337,7 +337,7 @@ pub(super) async fn titles(server: &Server, settings: &Settings) -> Result<Vec<T
 /// Waits for `future`; `None` if the user stops the play or its sink fails before.
 async fn unless_over<T>(
     sink: &Sink,
-    commands: &mut mpsc::UnboundedReceiver<Command>,
+    commands: &mut mpsc::UnboundedReceiver<PlayCommand>,
     paused: &mut bool,
     future: impl Future<Output = T>,
 ) -> Option<T> {
@@ -350,16 +350,16 @@ async fn unless_over<T>(
 }
 
 /// Waits until the user asks to stop.
-pub(super) async fn stop(commands: &mut mpsc::UnboundedReceiver<Command>) {
+pub(super) async fn stop(commands: &mut mpsc::UnboundedReceiver<PlayCommand>) {
     stop_or_toggle(commands, &mut false).await;
 }
 
 /// Waits until the user asks to stop; what the user says of a pause goes for the next session.
-async fn stop_or_toggle(commands: &mut mpsc::UnboundedReceiver<Command>, paused: &mut bool) {
+async fn stop_or_toggle(commands: &mut mpsc::UnboundedReceiver<PlayCommand>, paused: &mut bool) {
     loop {
         match commands.recv().await {
-            Some(Command::Stop) => return,
-            Some(Command::TogglePause) => *paused = !*paused,
+            Some(PlayCommand::Stop) => return,
+            Some(PlayCommand::TogglePause) => *paused = !*paused,
             None => std::future::pending().await,
         }
     }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::event::{Event, mean_rate};
+use super::event::{PlayEvent, mean_rate};
 use super::resume_state::ResumeState;
 use super::verdict::Verdict;
 use crate::protocol::{OpenAck, OpenStream, Options};
 use crate::session::client::{Cause, State};
 use crate::transport::{Fingerprint, Handle, Path};
 
-/// The least time between two [`Event::Chunk`]: there are at most 100 a second.
+/// The least time between two [`PlayEvent::Chunk`]: there are at most 100 a second.
 const CHUNK_EVENT_GAP: Duration = Duration::from_millis(10);
 
 /// One title of a server's catalogue.
@@ -38,7 +38,7 @@ pub struct Title {
 
 /// What the session is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Phase {
+pub enum PlayPhase {
     /// No OPEN_ACK yet.
     #[default]
     Connecting,
@@ -58,7 +58,7 @@ pub enum Phase {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Snapshot {
     /// What the session is doing.
-    pub phase: Phase,
+    pub phase: PlayPhase,
     /// The last chunk that came; 0 before the first.
     pub seq: u32,
     /// Media bytes received by this play, in all its sessions.
@@ -89,7 +89,7 @@ pub(super) struct Reporter<R> {
     /// When the first OPEN_ACK came.
     opened_at: Option<Instant>,
     paused_at: Option<Instant>,
-    /// When the last [`Event::Chunk`] was reported.
+    /// When the last [`PlayEvent::Chunk`] was reported.
     chunk_event_at: Option<Instant>,
     /// Chunks since then.
     skipped: u64,
@@ -97,7 +97,7 @@ pub(super) struct Reporter<R> {
     last_bytes: u64,
 }
 
-impl<R: FnMut(Event)> Reporter<R> {
+impl<R: FnMut(PlayEvent)> Reporter<R> {
     pub(super) fn new(publish: watch::Sender<Snapshot>, report: R) -> Self {
         Self {
             report,
@@ -113,7 +113,7 @@ impl<R: FnMut(Event)> Reporter<R> {
     }
 
     pub(super) fn continuing(&mut self, offset: u64) {
-        (self.report)(Event::Continuing { offset });
+        (self.report)(PlayEvent::Continuing { offset });
     }
 
     pub(super) fn reconnecting(
@@ -123,9 +123,9 @@ impl<R: FnMut(Event)> Reporter<R> {
         offset: u64,
         cause: String,
     ) {
-        self.snapshot.phase = Phase::Reconnecting;
+        self.snapshot.phase = PlayPhase::Reconnecting;
         self.publish.send_replace(self.snapshot);
-        (self.report)(Event::Reconnecting { attempt, delay, offset, cause });
+        (self.report)(PlayEvent::Reconnecting { attempt, delay, offset, cause });
     }
 
     pub(super) fn echo(&mut self, round_trip: Duration) {
@@ -135,11 +135,11 @@ impl<R: FnMut(Event)> Reporter<R> {
 
     pub(super) fn connected(&mut self, connection: &Handle, fingerprint: Fingerprint) {
         let (server, version) = (connection.peer(), connection.version());
-        (self.report)(Event::Connected { server, version, fingerprint });
+        (self.report)(PlayEvent::Connected { server, version, fingerprint });
     }
 
     pub(super) fn requested(&mut self, open: OpenStream) {
-        (self.report)(Event::Requested(open));
+        (self.report)(PlayEvent::Requested(open));
     }
 
     pub(super) fn accepted(
@@ -156,7 +156,7 @@ impl<R: FnMut(Event)> Reporter<R> {
         self.snapshot.position = resume.position;
         let is_known = options.title.is_some() || options.total_size.is_some();
         let start = resume.position;
-        (self.report)(Event::Accepted {
+        (self.report)(PlayEvent::Accepted {
             session,
             bitrate: ack.bitrate,
             chunk_size: ack.max_chunk_size,
@@ -191,7 +191,7 @@ impl<R: FnMut(Event)> Reporter<R> {
 
     fn chunk_event(&mut self, skipped: u64) {
         let (seq, bytes, total) = (self.snapshot.seq, self.last_bytes, self.snapshot.bytes);
-        (self.report)(Event::Chunk { seq, bytes, total, skipped });
+        (self.report)(PlayEvent::Chunk { seq, bytes, total, skipped });
     }
 
     /// Reports a change of state by a step of the machine.
@@ -200,10 +200,10 @@ impl<R: FnMut(Event)> Reporter<R> {
             return;
         }
         self.snapshot.phase = match state {
-            State::Idle | State::OpenSent => Phase::Connecting,
-            State::Streaming => Phase::Streaming,
-            State::Paused(Cause::Sink) => Phase::WaitingForSink,
-            State::Paused(_) => Phase::Paused,
+            State::Idle | State::OpenSent => PlayPhase::Connecting,
+            State::Streaming => PlayPhase::Streaming,
+            State::Paused(Cause::Sink) => PlayPhase::WaitingForSink,
+            State::Paused(_) => PlayPhase::Paused,
             State::Closing | State::Closed => self.snapshot.phase,
         };
         self.publish.send_replace(self.snapshot);
@@ -211,12 +211,12 @@ impl<R: FnMut(Event)> Reporter<R> {
         match (before, state) {
             (State::Streaming, State::Paused(cause)) => {
                 self.paused_at = Some(Instant::now());
-                (self.report)(Event::Paused { seq, cause });
+                (self.report)(PlayEvent::Paused { seq, cause });
             }
             (State::Paused(_), State::Streaming) => {
                 let after =
                     self.paused_at.take().map(|paused| paused.elapsed()).unwrap_or_default();
-                (self.report)(Event::Resumed { seq, after });
+                (self.report)(PlayEvent::Resumed { seq, after });
             }
             _ => {}
         }
@@ -224,14 +224,14 @@ impl<R: FnMut(Event)> Reporter<R> {
 
     /// Reports the end, of a play that was accepted.
     pub(super) fn closed(&mut self, reason: &str, complete: bool, verdict: Verdict) {
-        self.snapshot.phase = Phase::Closed;
+        self.snapshot.phase = PlayPhase::Closed;
         self.publish.send_replace(self.snapshot);
         // The last chunk always has an event, so that the totals of the events agree.
         if let Some(skipped) = std::mem::take(&mut self.skipped).checked_sub(1) {
             self.chunk_event(skipped);
         }
         if let Some(elapsed) = self.opened_at.map(|opened| opened.elapsed()) {
-            (self.report)(Event::Closed {
+            (self.report)(PlayEvent::Closed {
                 reason: reason.to_owned(),
                 complete,
                 bytes: self.snapshot.bytes,

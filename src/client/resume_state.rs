@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::link::Request;
 use super::sink::Origin;
-use super::{Rate, Settings, Unverified};
+use super::{PlaySettings, Rate, Unverified};
 use crate::protocol::{Digest, Options, Version};
 use crate::session::client::{Earlier, ScriptedPause, Validator};
 
@@ -40,7 +40,7 @@ pub(super) struct ResumeState {
 
 impl ResumeState {
     /// A play from `start` on; `discards` says that nobody keeps or watches the media.
-    pub(super) fn new(settings: &Settings, start: u64, discards: bool) -> Self {
+    pub(super) fn new(settings: &PlaySettings, start: u64, discards: bool) -> Self {
         let rate = match settings.rate {
             // A player's pipe paces by itself, and a file wants to be whole.
             Rate::Auto if discards => None,
@@ -94,7 +94,7 @@ impl ResumeState {
     }
 
     /// What to ask for the next session with.
-    pub(super) fn request(&self, settings: &Settings) -> Request {
+    pub(super) fn request(&self, settings: &PlaySettings) -> Request {
         Request {
             open: settings.open.clone(),
             options: self.options(),
@@ -169,8 +169,8 @@ mod tests {
     use crate::client::Start;
     use crate::protocol::OpenStream;
 
-    fn settings() -> Settings {
-        Settings {
+    fn settings() -> PlaySettings {
+        PlaySettings {
             open: OpenStream::default(),
             script: None,
             connect_timeout: Duration::from_secs(1),
@@ -227,12 +227,12 @@ mod tests {
 
     #[test]
     fn a_server_need_not_compute_a_digest_that_nothing_is_compared_with() {
-        let unverified = |settings: Settings, start, discards| {
+        let unverified = |settings: PlaySettings, start, discards| {
             ResumeState::new(&settings, start, discards).options().unverified
         };
         assert!(!unverified(settings(), 0, false));
         assert!(unverified(settings(), 0, true), "nothing is kept");
         assert!(unverified(settings(), 1, false), "it is that of the whole");
-        assert!(unverified(Settings { verify: false, ..settings() }, 0, false));
+        assert!(unverified(PlaySettings { verify: false, ..settings() }, 0, false));
     }
 }

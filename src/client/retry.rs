@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::resume_state::ResumeState;
 use super::session_driver::Ended;
-use super::{Error, Settings};
+use super::{Error, PlaySettings};
 use crate::protocol::{CloseReason, NackCode};
 use crate::session::client::End;
 use crate::transport;
@@ -96,7 +96,7 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    pub(super) fn new(settings: &Settings, resume: &ResumeState) -> Self {
+    pub(super) fn new(settings: &PlaySettings, resume: &ResumeState) -> Self {
         Self {
             wait: settings.wait,
             retry_for: settings.retry_for,
@@ -189,8 +189,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn settings(wait: Duration, retry_for: Duration) -> Settings {
-        Settings {
+    fn settings(wait: Duration, retry_for: Duration) -> PlaySettings {
+        PlaySettings {
             open: OpenStream::default(),
             script: None,
             connect_timeout: SECOND,
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    fn accepted(settings: &Settings) -> ResumeState {
+    fn accepted(settings: &PlaySettings) -> ResumeState {
         let mut resume = ResumeState::new(settings, 0, false);
         let options = Options { validator: Some("a".into()), ..Options::default() };
         resume.accept(Version::V2, &options);

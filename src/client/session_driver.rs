@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::event::Event;
+use super::event::PlayEvent;
 use super::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
 use super::progress::Reporter;
 use super::resume_state::ResumeState;
 use super::silence::{Silence, Step};
 use super::sink::Sink;
-use super::{Command, Error, Server, Settings};
+use super::{Error, PlayCommand, PlaySettings, Remote};
 use crate::protocol::{CloseReason, OpenAck, Options, Payload, Pdu, Version};
-use crate::session::client::{Action, Cause, Client, End, Input, State};
+use crate::session::client::{Action, Cause, ClientSession, End, Input, State};
 use crate::transport::{Handle, Incoming, Outgoing, ReceiveError};
 
 /// The longest that a chunk is expected to take, seconds: a server may announce anything.
@@ -42,10 +42,10 @@ pub(super) enum Outcome {
 
 /// What a driver works with, and does not own.
 pub(super) struct PlayContext<'a, R> {
-    pub(super) server: &'a Server,
-    pub(super) settings: &'a Settings,
+    pub(super) server: &'a Remote,
+    pub(super) settings: &'a PlaySettings,
     pub(super) sink: &'a Sink,
-    pub(super) commands: &'a mut mpsc::UnboundedReceiver<Command>,
+    pub(super) commands: &'a mut mpsc::UnboundedReceiver<PlayCommand>,
     pub(super) reporter: &'a mut Reporter<R>,
     pub(super) resume: &'a mut ResumeState,
     pub(super) silence: &'a mut Silence,
@@ -60,7 +60,7 @@ pub(super) struct SessionDriver<'a, R> {
     context: PlayContext<'a, R>,
     /// The session's clock reads zero here.
     began: Instant,
-    machine: Client,
+    machine: ClientSession,
     /// The machine was told that the sink is full; nothing is read meanwhile.
     sink_full: bool,
     /// Whether the server can still send something.
@@ -71,7 +71,7 @@ pub(super) struct SessionDriver<'a, R> {
     heartbeat: Option<(u64, Instant)>,
 }
 
-impl<'a, R: FnMut(Event)> SessionDriver<'a, R> {
+impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
     /// Runs a session that was granted to its end.
     pub(super) async fn run(
         granted: Granted,
@@ -223,8 +223,8 @@ impl<'a, R: FnMut(Event)> SessionDriver<'a, R> {
         tokio::select! {
             biased;
             Some(command) = self.context.commands.recv() => Ok(Next::Input(match command {
-                Command::TogglePause => Input::TogglePause,
-                Command::Stop => Input::Stop,
+                PlayCommand::TogglePause => Input::TogglePause,
+                PlayCommand::Stop => Input::Stop,
             })),
             () = self.context.sink.room(), if self.sink_full => {
                 self.sink_full = false;

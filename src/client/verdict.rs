@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use super::resume_state::ResumeState;
-use super::{Error, Outcome, Published, Settings, SinkError, Start};
+use super::{Error, Outcome, PlaySettings, Published, SinkError, Start};
 use crate::protocol::{Digest, Version};
 
 /// What became of the media.
@@ -153,7 +153,7 @@ impl Unverified {
     }
 }
 
-impl Settings {
+impl PlaySettings {
     /// Makes sure that media can be verified where it has to be.
     ///
     /// # Errors

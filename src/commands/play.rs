@@ -14,7 +14,7 @@ use super::job::{self, JobSignals};
 use super::serve::{self, Bound};
 use super::{Interrupts, failure};
 use crate::client::{
-    self, Command, Outcome, Server, Sink, SinkError, Snapshot, Target, Unfinished,
+    self, Outcome, PlayCommand, Remote, Sink, SinkError, Snapshot, Target, Unfinished,
 };
 use crate::config::{PlayConfig, ServeConfig, Verbosity};
 use crate::server::Sessions;
@@ -144,10 +144,10 @@ fn list(config: PlayConfig) -> anyhow::Result<u8> {
     Ok(exit::DONE)
 }
 
-fn server(config: &PlayConfig, embedded: Option<&Embedded>) -> Server {
+fn server(config: &PlayConfig, embedded: Option<&Embedded>) -> Remote {
     match embedded {
         Some(embedded) => embedded.server.clone(),
-        None => Server {
+        None => Remote {
             address: config.server.clone(),
             trust: config.trust.clone(),
             name: config.server_name.clone(),
@@ -204,7 +204,7 @@ impl Signals {
 async fn heed_signals(
     mut interrupts: Interrupts,
     mut hangup: Option<Signal>,
-    steer: mpsc::UnboundedSender<Command>,
+    steer: mpsc::UnboundedSender<PlayCommand>,
     interrupted: Arc<AtomicBool>,
 ) {
     tokio::select! {
@@ -213,15 +213,18 @@ async fn heed_signals(
     }
     interrupted.store(true, Ordering::Relaxed);
     // If nobody listens, it is over already.
-    let _ = steer.send(Command::Stop);
+    let _ = steer.send(PlayCommand::Stop);
     interrupts.exit_at_next().await;
 }
 
-async fn heed_keys(mut keys: mpsc::UnboundedReceiver<Key>, steer: mpsc::UnboundedSender<Command>) {
+async fn heed_keys(
+    mut keys: mpsc::UnboundedReceiver<Key>,
+    steer: mpsc::UnboundedSender<PlayCommand>,
+) {
     while let Some(key) = keys.recv().await {
         let command = match key {
-            Key::Toggle => Command::TogglePause,
-            Key::Stop => Command::Stop,
+            Key::Toggle => PlayCommand::TogglePause,
+            Key::Stop => PlayCommand::Stop,
         };
         if steer.send(command).is_err() {
             return;
@@ -231,7 +234,7 @@ async fn heed_keys(mut keys: mpsc::UnboundedReceiver<Key>, steer: mpsc::Unbounde
 
 /// A server in this process, on a thread of its own.
 struct Embedded {
-    server: Server,
+    server: Remote,
     shut_down: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
@@ -271,7 +274,7 @@ impl Embedded {
         };
         let thread = thread::Builder::new().name("server".into()).spawn(serve)?;
         let (address, fingerprint) = bound.recv().context("the embedded server died")??;
-        let server = Server {
+        let server = Remote {
             address: Address { host: address.ip().to_string(), port: address.port() },
             trust: Trust::Pin(fingerprint),
             name: None,

@@ -42,7 +42,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let ui = ui::serve(config.report, sessions.clone()).context("cannot start")?;
     super::start_log(config.report, ui.has_colors(), ui.sender());
     let events = ui.sender();
-    events.send(server::Event::Listening {
+    events.send(server::ServeEvent::Listening {
         addr: listener.address(),
         fingerprint: identity.fingerprint(),
         media: library.name(),

@@ -43,11 +43,11 @@ pub struct ServeConfig {
     /// What to show to clients.
     pub credentials: Credentials,
     /// How to serve.
-    pub server: server::Settings,
+    pub server: server::ServeSettings,
     /// The most media to keep in memory of titles that are open more than once, bytes.
     pub cache: u64,
     /// How packets leave and arrive.
-    pub transport: transport::Settings,
+    pub transport: transport::TransportSettings,
     /// How to tell people and programs about it.
     pub report: Report,
     /// What the user should know about these settings.
@@ -91,9 +91,9 @@ pub struct PlayConfig {
     /// The name to expect in the certificate, where it is not the host's.
     pub server_name: Option<String>,
     /// How to play.
-    pub client: client::Settings,
+    pub client: client::PlaySettings,
     /// How packets leave and arrive.
-    pub transport: transport::Settings,
+    pub transport: transport::TransportSettings,
     /// How to tell people and programs about it.
     pub report: Report,
     /// What the user should know about these settings.

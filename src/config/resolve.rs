@@ -185,7 +185,7 @@ fn serve_config(
         generate: None,
         digests: None,
         credentials,
-        server: server::Settings {
+        server: server::ServeSettings {
             offer,
             max_connections,
             max_rate: setting!(layer.server.max_rate).get(),
@@ -218,7 +218,7 @@ fn client_settings(
     flags: &cli::Play,
     title: Option<String>,
     output: &Target,
-) -> Result<client::Settings, Error> {
+) -> Result<client::PlaySettings, Error> {
     let pause_at = match layer.client.pause_at {
         Some(seq) => seq.get(),
         None if *output == Target::Discard => PAUSE_AT,
@@ -226,7 +226,7 @@ fn client_settings(
     };
     let length = setting!(layer.client.pause_for).get();
     let bitrates = setting!(layer.client.bitrates).into_vec();
-    Ok(client::Settings {
+    Ok(client::PlaySettings {
         open: OpenStream {
             codec: setting!(layer.client.codec).into(),
             profile: setting!(layer.client.profile).into(),
@@ -246,8 +246,8 @@ fn client_settings(
     })
 }
 
-fn transport_settings(layer: &Layer) -> Result<transport::Settings, Error> {
-    Ok(transport::Settings {
+fn transport_settings(layer: &Layer) -> Result<transport::TransportSettings, Error> {
+    Ok(transport::TransportSettings {
         mtu: setting!(layer.transport.mtu).get(),
         congestion: setting!(layer.transport.congestion).into(),
         idle_timeout: Duration::from_secs(setting!(layer.transport.idle_timeout).get()),

@@ -8,7 +8,7 @@ use quick_cache::sync::Cache as Blocks;
 
 use super::block::{BLOCK, Pool};
 use super::file::File;
-use super::identity::Identity;
+use super::identity::FileIdentity;
 use super::{Error, blocking};
 
 /// A cache has no fewer blocks than this.
@@ -17,7 +17,7 @@ const FEWEST: usize = 16;
 /// A block of a file in one of its states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
-    file: Identity,
+    file: FileIdentity,
     offset: u64,
 }
 
@@ -94,7 +94,7 @@ impl Cache {
 
     /// The block of a file in this state that begins at `offset`, if it is here. That it was asked
     /// for keeps it no longer.
-    pub(super) fn peek(&self, file: Identity, offset: u64) -> Option<Bytes> {
+    pub(super) fn peek(&self, file: FileIdentity, offset: u64) -> Option<Bytes> {
         self.blocks.peek(&Key { file, offset })
     }
 

@@ -15,7 +15,7 @@ use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::ReadWriteFlags;
 use tokio::sync::SetOnce;
 
-use super::identity::{Change, Identity};
+use super::identity::{Change, FileIdentity};
 use super::{Digest, Error};
 
 /// How to open what might turn out not to be a regular file: the open of a FIFO does not wait for
@@ -31,7 +31,7 @@ const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 pub(super) struct File {
     file: fs::File,
     path: PathBuf,
-    identity: Identity,
+    identity: FileIdentity,
     /// Its file system has no disk to wait for, unless it is swapped out, which it cannot tell.
     in_memory: bool,
     /// The newest that is known to leave the bytes as they were.
@@ -92,13 +92,13 @@ impl File {
     }
 
     /// The state in which it was opened.
-    pub(super) fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> FileIdentity {
         self.identity
     }
 
     /// The state in which it is now.
-    pub(super) fn state(&self) -> Result<Identity, Error> {
-        self.metadata().map(|metadata| Identity::from(&metadata))
+    pub(super) fn state(&self) -> Result<FileIdentity, Error> {
+        self.metadata().map(|metadata| FileIdentity::from(&metadata))
     }
 
     /// Fills `buffer` from `offset` on, with the file as it was opened or, if it has grown, as it
@@ -149,7 +149,7 @@ impl File {
     /// Whether there is a harmless cause for the ctime of `metadata`. What is streamed goes on
     /// although it was renamed, deleted, linked, or given to another owner meanwhile.
     fn has_its_bytes(&self, metadata: &Metadata) -> bool {
-        if self.status().changed == Identity::from(metadata).changed() {
+        if self.status().changed == FileIdentity::from(metadata).changed() {
             return true;
         }
         let named =

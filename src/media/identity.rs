@@ -13,7 +13,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 /// One state of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(super) struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
@@ -23,7 +23,7 @@ pub(super) struct Identity {
     changed: (i64, i64),
 }
 
-impl From<&Metadata> for Identity {
+impl From<&Metadata> for FileIdentity {
     fn from(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -49,7 +49,7 @@ pub(super) enum Change {
     Bytes,
 }
 
-impl Identity {
+impl FileIdentity {
     pub(super) fn size(self) -> u64 {
         self.size
     }
@@ -114,22 +114,22 @@ fn hash(numbers: impl IntoIterator<Item = u64>) -> Bytes {
 mod tests {
     use super::*;
 
-    const STATE: Identity =
-        Identity { device: 1, inode: 2, size: 100, modified: (10, 5), changed: (20, 5) };
+    const STATE: FileIdentity =
+        FileIdentity { device: 1, inode: 2, size: 100, modified: (10, 5), changed: (20, 5) };
 
     #[test]
     fn every_field_tells_states_apart() {
         let later = (30, 5);
         for (now, change) in [
             (STATE, Change::None),
-            (Identity { size: 101, modified: later, changed: later, ..STATE }, Change::Grown),
-            (Identity { size: 101, changed: later, ..STATE }, Change::Grown),
-            (Identity { changed: later, ..STATE }, Change::Status),
-            (Identity { changed: (20, 6), ..STATE }, Change::Status),
-            (Identity { modified: (10, 6), ..STATE }, Change::Bytes),
-            (Identity { modified: later, changed: later, ..STATE }, Change::Bytes),
-            (Identity { size: 99, modified: later, changed: later, ..STATE }, Change::Bytes),
-            (Identity { size: 99, ..STATE }, Change::Bytes),
+            (FileIdentity { size: 101, modified: later, changed: later, ..STATE }, Change::Grown),
+            (FileIdentity { size: 101, changed: later, ..STATE }, Change::Grown),
+            (FileIdentity { changed: later, ..STATE }, Change::Status),
+            (FileIdentity { changed: (20, 6), ..STATE }, Change::Status),
+            (FileIdentity { modified: (10, 6), ..STATE }, Change::Bytes),
+            (FileIdentity { modified: later, changed: later, ..STATE }, Change::Bytes),
+            (FileIdentity { size: 99, modified: later, changed: later, ..STATE }, Change::Bytes),
+            (FileIdentity { size: 99, ..STATE }, Change::Bytes),
         ] {
             assert_eq!(STATE.change(now), change, "{now:?}");
             assert_eq!(STATE == now, change == Change::None);
@@ -138,13 +138,15 @@ mod tests {
 
     #[test]
     fn a_validator_is_the_same_wherever_a_copy_is_and_a_salted_one_only_here() {
-        let elsewhere = Identity { device: 7, inode: 8, changed: (90, 0), ..STATE };
+        let elsewhere = FileIdentity { device: 7, inode: 8, changed: (90, 0), ..STATE };
         assert_eq!(elsewhere.validator(), STATE.validator());
         assert_ne!(elsewhere.salted_validator(), STATE.salted_validator());
         assert_ne!(STATE.salted_validator(), STATE.validator());
-        let remounted = Identity { device: 7, ..STATE };
+        let remounted = FileIdentity { device: 7, ..STATE };
         assert_eq!(remounted.salted_validator(), STATE.salted_validator());
-        for other in [Identity { size: 101, ..STATE }, Identity { modified: (10, 6), ..STATE }] {
+        for other in
+            [FileIdentity { size: 101, ..STATE }, FileIdentity { modified: (10, 6), ..STATE }]
+        {
             assert_ne!(other.validator(), STATE.validator());
             assert_ne!(other.salted_validator(), STATE.salted_validator());
         }
@@ -153,7 +155,7 @@ mod tests {
     #[test]
     fn a_state_is_settled_two_seconds_after_the_last_change() {
         let settled = |modified, changed, now| {
-            Identity { modified, changed, ..STATE }.is_settled(UNIX_EPOCH + now)
+            FileIdentity { modified, changed, ..STATE }.is_settled(UNIX_EPOCH + now)
         };
         let at = Duration::from_millis;
         assert!(settled((10, 0), (20, 0), at(22_000)));

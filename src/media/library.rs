@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::digest::{DigestState, Digester};
 use super::file::File;
-use super::identity::Identity;
+use super::identity::FileIdentity;
 use super::root::Root;
 use super::trouble::Troubles;
 use super::validators::Validators;
@@ -47,7 +47,7 @@ const OPEN: usize = 4096;
 pub struct Library {
     root: Root,
     cache: Arc<Cache>,
-    open: Bounded<Identity, Weak<File>>,
+    open: Bounded<FileIdentity, Weak<File>>,
     digester: Digester,
     validators: Validators,
     catalogue: Arc<Mutex<Option<Listing>>>,
@@ -216,7 +216,7 @@ impl Library {
         Ok(Media::new(found, validator, self.cache.clone()))
     }
 
-    fn validator(&self, title: &str, identity: Identity) -> Bytes {
+    fn validator(&self, title: &str, identity: FileIdentity) -> Bytes {
         self.validators.assign(title, identity, |other| {
             let known = self.digester.known(identity);
             known.is_some() && known == self.digester.known(other)

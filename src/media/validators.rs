@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 
-use super::identity::Identity;
+use super::identity::FileIdentity;
 
 /// Validators that are remembered, at about 150 bytes each.
 const KNOWN: usize = 4096;
@@ -14,7 +14,7 @@ const KNOWN: usize = 4096;
 /// has seen a title in two states behind one, the later one gets another: an edit that kept both
 /// must not be joined to what was there before.
 #[derive(Debug)]
-pub(super) struct Validators(Cache<[u8; 32], Identity>);
+pub(super) struct Validators(Cache<[u8; 32], FileIdentity>);
 
 impl Validators {
     pub(super) fn new() -> Self {
@@ -26,8 +26,8 @@ impl Validators {
     pub(super) fn assign(
         &self,
         title: &str,
-        now: Identity,
-        is_equal: impl FnOnce(Identity) -> bool,
+        now: FileIdentity,
+        is_equal: impl FnOnce(FileIdentity) -> bool,
     ) -> Bytes {
         let portable = now.validator();
         let key = key(title, &portable);
@@ -46,7 +46,7 @@ impl Validators {
     }
 
     /// The state of `title` that has, or had, this validator.
-    pub(super) fn state(&self, title: &str, validator: &[u8]) -> Option<Identity> {
+    pub(super) fn state(&self, title: &str, validator: &[u8]) -> Option<FileIdentity> {
         self.0.get(&key(title, validator))
     }
 }
@@ -69,11 +69,11 @@ mod tests {
     use super::*;
 
     /// States of files of the same size and mtime.
-    fn states<const N: usize>(directory: &Path) -> [Identity; N] {
+    fn states<const N: usize>(directory: &Path) -> [FileIdentity; N] {
         std::array::from_fn(|i| {
             let file = fs::File::create(directory.join(i.to_string())).unwrap();
             file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
-            Identity::from(&file.metadata().unwrap())
+            FileIdentity::from(&file.metadata().unwrap())
         })
     }
 

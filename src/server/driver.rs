@@ -11,11 +11,11 @@ use tracing::{debug, warn};
 use super::Shared;
 use super::grant::in_trouble;
 use super::output::{Heartbeat, Output, Progress};
-use super::progress::{Event, Phase};
+use super::progress::{ServeEvent, SessionPhase};
 use super::work::{Answer, Work};
 use crate::protocol::{Frame, Options, Pdu, Version};
 use crate::session::Time;
-use crate::session::server::{Action, Input, Reason, Refusal, Server, State};
+use crate::session::server::{Action, Input, Reason, Refusal, ServerSession, State};
 use crate::transport::{self, Handle, Incoming, Outgoing, ReceiveError};
 
 /// How long a client may take to acknowledge the end of a session that is over for the server.
@@ -32,7 +32,7 @@ pub(super) struct Driver {
     output: Output,
     /// The session's clock reads zero here.
     began: Instant,
-    machine: Server,
+    machine: ServerSession,
     /// The title that OPEN_STREAM named.
     wanted: Option<String>,
     shutdown: watch::Receiver<bool>,
@@ -58,7 +58,8 @@ impl Driver {
         let offer = &shared.settings.offer;
         let began = Instant::now();
         let (keepalive, session_timeout) = (offer.keepalive, offer.session_timeout);
-        let machine = Server::new(connection.version(), keepalive, session_timeout, Time::ZERO);
+        let machine =
+            ServerSession::new(connection.version(), keepalive, session_timeout, Time::ZERO);
         Self {
             shutdown: shared.shutdown.clone(),
             shared,
@@ -86,7 +87,7 @@ impl Driver {
         debug!(%peer, reason, "session over");
         if let Some(session) = self.output.session() {
             self.shared.sessions.remove(session.id);
-            (self.shared.report)(Event::Closed {
+            (self.shared.report)(ServeEvent::Closed {
                 session: session.id,
                 peer,
                 reason,
@@ -213,7 +214,7 @@ impl Driver {
         self.output.acknowledge();
         let Some(session) = self.output.session() else { return };
         self.shared.sessions.insert(session.id, session.meter.clone());
-        (self.shared.report)(Event::Opened {
+        (self.shared.report)(ServeEvent::Opened {
             session: session.id,
             peer: self.connection.peer(),
             version: self.connection.version(),
@@ -235,7 +236,7 @@ impl Driver {
             Options { retry_after, ..reason.as_deref().map(Options::reason).unwrap_or_default() };
         self.output.queue(&Pdu::OpenNack(code, options));
         let (peer, title) = (self.connection.peer(), self.wanted.take());
-        (self.shared.report)(Event::Refused { peer, title, code, reason: words });
+        (self.shared.report)(ServeEvent::Refused { peer, title, code, reason: words });
     }
 
     /// Ends the connection with an error. Version 2 says why before.
@@ -265,18 +266,18 @@ impl Driver {
         match state {
             State::Streaming => {
                 session.pacer.iter_mut().for_each(|pacer| pacer.run(now));
-                session.meter.set_phase(Phase::Streaming);
+                session.meter.set_phase(SessionPhase::Streaming);
                 if before == State::Paused {
-                    (self.shared.report)(Event::Resumed { session: id, seq });
+                    (self.shared.report)(ServeEvent::Resumed { session: id, seq });
                 }
             }
             State::Paused => {
                 session.pacer.iter_mut().for_each(|pacer| pacer.pause(now));
-                session.meter.set_phase(Phase::Paused);
-                (self.shared.report)(Event::Paused { session: id, seq });
+                session.meter.set_phase(SessionPhase::Paused);
+                (self.shared.report)(ServeEvent::Paused { session: id, seq });
             }
             State::Idle | State::Closing | State::Closed => {
-                session.meter.set_phase(Phase::Closing);
+                session.meter.set_phase(SessionPhase::Closing);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::resume::resume;
-use super::{Pacing, Settings};
+use super::{Pacing, ServeSettings};
 use crate::media::{self, Library, Media};
 use crate::protocol::{NackCode, OpenAck, OpenStream, Options, Version};
 use crate::session::server::Refusal;
@@ -28,7 +28,7 @@ pub(super) struct Grant {
 impl Grant {
     /// What a client gets of what it asks for.
     pub(super) async fn new(
-        settings: &Settings,
+        settings: &ServeSettings,
         library: &Arc<Library>,
         version: Version,
         open: &OpenStream,
@@ -80,7 +80,7 @@ impl Grant {
 }
 
 /// The rate for a client that asks for this one, or for none: then the bitrate is meant.
-fn grant_rate(settings: &Settings, asked: Option<u64>, bitrate: u32) -> u64 {
+fn grant_rate(settings: &ServeSettings, asked: Option<u64>, bitrate: u32) -> u64 {
     let wanted = match settings.pacing {
         Pacing::Bitrate => bitrate.into(),
         Pacing::Client => asked.unwrap_or(bitrate.into()),
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::session::Offer;
 
-    fn settings(max_rate: u64, pacing: Pacing) -> Settings {
+    fn settings(max_rate: u64, pacing: Pacing) -> ServeSettings {
         let offer = Offer {
             codecs: vec!["h264".into()],
             bitrate: 500_000,
@@ -130,7 +130,7 @@ mod tests {
             keepalive: Duration::from_secs(5),
             session_timeout: Duration::from_secs(30),
         };
-        Settings { offer, max_connections: 1, max_rate, pacing }
+        ServeSettings { offer, max_connections: 1, max_rate, pacing }
     }
 
     #[test]

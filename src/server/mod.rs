@@ -22,14 +22,14 @@ use crate::session::Offer;
 use crate::transport::{Connection, Listener};
 use driver::Driver;
 
-pub use progress::{Event, Meter, Phase, Sessions};
+pub use progress::{Meter, ServeEvent, SessionPhase, Sessions};
 
 /// How long sessions may take to deliver their CLOSE_STREAM when the server shuts down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// How to serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct ServeSettings {
     /// What clients may get.
     pub offer: Offer,
     /// How many connections may be open at once; further ones are refused.
@@ -51,10 +51,10 @@ pub enum Pacing {
 
 /// What all sessions of a server share.
 struct Shared {
-    settings: Settings,
+    settings: ServeSettings,
     library: Arc<Library>,
     sessions: Arc<Sessions>,
-    report: Box<dyn Fn(Event) + Send + Sync>,
+    report: Box<dyn Fn(ServeEvent) + Send + Sync>,
     next_session: AtomicU32,
     shutdown: watch::Receiver<bool>,
 }
@@ -74,9 +74,9 @@ impl Shared {
 pub async fn serve(
     mut listener: Listener,
     library: Arc<Library>,
-    settings: Settings,
+    settings: ServeSettings,
     sessions: Arc<Sessions>,
-    report: impl Fn(Event) + Send + Sync + 'static,
+    report: impl Fn(ServeEvent) + Send + Sync + 'static,
     shutdown: impl Future<Output = ()>,
 ) {
     let (shut_down, shutdown_seen) = watch::channel(false);

@@ -16,7 +16,7 @@ use crate::transport::Fingerprint;
 /// Serializes to a JSON event. The names and the order of the keys are a contract with scripts.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event")]
-pub enum Event {
+pub enum ServeEvent {
     /// It is bound, and clients may come.
     #[serde(rename = "listening")]
     Listening {
@@ -111,7 +111,7 @@ fn number<S: Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::E
 
 /// What a session is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum SessionPhase {
     /// Chunks are made.
     Streaming,
     /// The client asked for silence.
@@ -144,14 +144,14 @@ impl Meter {
             bitrate,
             opened: Instant::now(),
             total,
-            phase: AtomicU8::new(Phase::Streaming as u8),
+            phase: AtomicU8::new(SessionPhase::Streaming as u8),
             seq: AtomicU32::new(0),
             bytes: AtomicU64::new(0),
         }
     }
 
     /// Notes what the session is doing.
-    pub fn set_phase(&self, phase: Phase) {
+    pub fn set_phase(&self, phase: SessionPhase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
     }
 
@@ -162,11 +162,11 @@ impl Meter {
     }
 
     /// What the session is doing.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> SessionPhase {
         match self.phase.load(Ordering::Relaxed) {
-            phase if phase == Phase::Paused as u8 => Phase::Paused,
-            phase if phase == Phase::Closing as u8 => Phase::Closing,
-            _ => Phase::Streaming,
+            phase if phase == SessionPhase::Paused as u8 => SessionPhase::Paused,
+            phase if phase == SessionPhase::Closing as u8 => SessionPhase::Closing,
+            _ => SessionPhase::Streaming,
         }
     }
 
@@ -211,7 +211,7 @@ impl Sessions {
 
     /// How many of them make chunks right now. Takes one look at each and copies nothing.
     pub fn streaming(&self) -> usize {
-        self.running().values().filter(|meter| meter.phase() == Phase::Streaming).count()
+        self.running().values().filter(|meter| meter.phase() == SessionPhase::Streaming).count()
     }
 
     /// The newest ones, newest first.
@@ -243,7 +243,9 @@ mod tests {
     fn only_sessions_that_make_chunks_are_streaming() {
         let sessions = Sessions::default();
         let peer = "[::1]:9000".parse().unwrap();
-        for (id, phase) in [(1, Phase::Streaming), (2, Phase::Paused), (3, Phase::Closing)] {
+        for (id, phase) in
+            [(1, SessionPhase::Streaming), (2, SessionPhase::Paused), (3, SessionPhase::Closing)]
+        {
             let meter = Arc::new(Meter::new(peer, 500_000, 10));
             meter.set_phase(phase);
             sessions.insert(id, meter);

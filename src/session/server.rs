@@ -49,7 +49,7 @@ pub enum Input {
     Delivered,
     /// The server is shutting down.
     Shutdown,
-    /// A timer that [`Server::deadline`] asked for has run out.
+    /// A timer that [`ServerSession::deadline`] asked for has run out.
     Tick,
 }
 
@@ -136,7 +136,7 @@ impl Reason {
 
 /// The machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Server {
+pub struct ServerSession {
     version: Version,
     state: State,
     /// What the session was assigned; 0 before.
@@ -152,7 +152,7 @@ pub struct Server {
     next_heartbeat: Time,
 }
 
-impl Server {
+impl ServerSession {
     /// A session in [`State::Idle`] whose timers count from `now`.
     pub fn new(
         version: Version,

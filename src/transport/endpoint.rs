@@ -22,7 +22,7 @@ use super::path::Observer;
 use super::reset::ResetTokens;
 use super::tls::{self, Seen};
 use super::{
-    Congestion, Error, Fingerprint, Identity, Incoming, Outgoing, Path, Settings, Trust,
+    Congestion, Error, Fingerprint, Identity, Incoming, Outgoing, Path, TransportSettings, Trust,
     TrustError, is_server_name,
 };
 use crate::protocol::{Role, Version};
@@ -78,7 +78,7 @@ impl Listener {
     pub fn bind(
         address: SocketAddr,
         identity: &Identity,
-        settings: &Settings,
+        settings: &TransportSettings,
         max_connections: usize,
     ) -> Result<Self, Error> {
         let tls = tls_provider::Server::from(tls::server_config(identity)?);
@@ -139,7 +139,7 @@ impl Listener {
 /// A client's side of connecting: settings and trust, ready to dial any number of times.
 #[derive(Debug)]
 pub struct Connector {
-    settings: Settings,
+    settings: TransportSettings,
     patience: Duration,
     tls: Arc<rustls::ClientConfig>,
     seen: Seen,
@@ -152,7 +152,7 @@ impl Connector {
     /// # Errors
     /// [`Error::Tls`] if the trusted certificates cannot be read.
     pub fn new(
-        settings: &Settings,
+        settings: &TransportSettings,
         trust: &Trust,
         versions: &[Version],
         patience: Duration,
@@ -348,7 +348,7 @@ impl Limiter for ConnectionLimit {
 
 /// The limits that both sides share. Keep-alives go at a third of the idle timeout, so that two
 /// of them may get lost.
-fn limits(settings: &Settings) -> Limits {
+fn limits(settings: &TransportSettings) -> Limits {
     let limits = Limits::new();
     limits
         .with_max_idle_timeout(settings.idle_timeout)
@@ -356,7 +356,7 @@ fn limits(settings: &Settings) -> Limits {
         .unwrap_or(limits)
 }
 
-fn io(address: SocketAddr, settings: &Settings) -> io::Result<io_provider::Provider> {
+fn io(address: SocketAddr, settings: &TransportSettings) -> io::Result<io_provider::Provider> {
     let buffer = settings.socket_buffer as usize;
     io_provider::Builder::default()
         .with_receive_address(address)

@@ -33,7 +33,7 @@ pub const MAX_MTU: u16 = 9001;
 
 /// How packets leave and arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct TransportSettings {
     /// The largest IP packet to try, bytes: [`MIN_MTU`] to [`MAX_MTU`].
     pub mtu: u16,
     /// How fast to send on a path that loses packets.

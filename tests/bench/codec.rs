@@ -15,8 +15,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use quicstream::protocol::{
     Chunk, CloseReason, Decoder, Frame, OpenAck, OpenStream, Options, Payload, Pdu, Role, Version,
 };
-use quicstream::session::client::{Client, Input as ClientInput};
-use quicstream::session::server::{Input as ServerInput, Server};
+use quicstream::session::client::{ClientSession, Input as ClientInput};
+use quicstream::session::server::{Input as ServerInput, ServerSession};
 
 const CHUNK: usize = 64 * 1024;
 const CHUNKS: u32 = 16;
@@ -119,14 +119,14 @@ fn frame(pdu: Pdu) -> Frame {
     Frame::Pdu { session_id: SESSION, pdu }
 }
 
-fn streaming_server() -> Server {
-    let server = Server::new(Version::V2, KEEPALIVE, TIMEOUT, Duration::ZERO);
+fn streaming_server() -> ServerSession {
+    let server = ServerSession::new(Version::V2, KEEPALIVE, TIMEOUT, Duration::ZERO);
     let (server, _) = server.step(ServerInput::Frame(frame(open())), Duration::ZERO);
     server.step(ServerInput::Opened { session_id: SESSION }, Duration::ZERO).0
 }
 
-fn streaming_client() -> Client {
-    let client = Client::new(Version::V2, None, KEEPALIVE, Duration::ZERO);
+fn streaming_client() -> ClientSession {
+    let client = ClientSession::new(Version::V2, None, KEEPALIVE, Duration::ZERO);
     let Pdu::OpenStream(terms, options) = open() else { unreachable!() };
     let (client, _) = client.step(ClientInput::Connected(terms, options), Duration::ZERO);
     client.step(ClientInput::Frame(frame(ack())), Duration::ZERO).0

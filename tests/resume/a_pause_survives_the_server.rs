@@ -7,12 +7,12 @@ use std::sync::{Arc, mpsc as mpsc_std};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use quicstream::client::{self, Event, Outcome, Sink, Start, Target};
+use quicstream::client::{self, Outcome, PlayEvent, Sink, Start, Target};
 use quicstream::media::Library;
 use quicstream::protocol::{OpenStream, Version};
 use quicstream::server::{self, Pacing, Sessions};
 use quicstream::session::Offer;
-use quicstream::transport::{Address, Congestion, Identity, Listener, Settings, Trust};
+use quicstream::transport::{Address, Congestion, Identity, Listener, TransportSettings, Trust};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -22,8 +22,8 @@ use crate::harness::*;
 
 const SIZE: usize = 2_000_000;
 
-fn transport() -> Settings {
-    Settings {
+fn transport() -> TransportSettings {
+    TransportSettings {
         mtu: 1500,
         congestion: Congestion::Bbr,
         idle_timeout: Duration::from_secs(30),
@@ -31,7 +31,7 @@ fn transport() -> Settings {
     }
 }
 
-fn offers() -> server::Settings {
+fn offers() -> server::ServeSettings {
     let offer = Offer {
         codecs: vec!["h264".into()],
         bitrate: 1_000_000,
@@ -39,7 +39,7 @@ fn offers() -> server::Settings {
         keepalive: Duration::from_secs(1),
         session_timeout: Duration::from_secs(3),
     };
-    server::Settings { offer, max_connections: 10, max_rate: 0, pacing: Pacing::Client }
+    server::ServeSettings { offer, max_connections: 10, max_rate: 0, pacing: Pacing::Client }
 }
 
 fn identity(home: &Path) -> Identity {
@@ -49,7 +49,7 @@ fn identity(home: &Path) -> Identity {
 /// A server in this process, which is gone without a word when its runtime is.
 struct Server {
     address: SocketAddr,
-    events: mpsc::UnboundedReceiver<server::Event>,
+    events: mpsc::UnboundedReceiver<server::ServeEvent>,
     alive: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
@@ -95,19 +95,19 @@ impl Server {
     /// Waits until a session begins at a byte; then, if it is paused, and at once.
     async fn session(&mut self, paused: bool) -> u64 {
         let start = match self.events.recv().await {
-            Some(server::Event::Opened { start: Some(start), .. }) => start,
+            Some(server::ServeEvent::Opened { start: Some(start), .. }) => start,
             other => panic!("{other:?}"),
         };
         if paused {
             let next = self.events.recv().await;
-            assert!(matches!(next, Some(server::Event::Paused { .. })), "{next:?}");
+            assert!(matches!(next, Some(server::ServeEvent::Paused { .. })), "{next:?}");
         }
         start
     }
 }
 
-fn settings() -> client::Settings {
-    client::Settings {
+fn settings() -> client::PlaySettings {
+    client::PlaySettings {
         open: OpenStream { codec: "h264".into(), ..OpenStream::default() },
         script: None,
         connect_timeout: Duration::from_secs(10),
@@ -138,7 +138,7 @@ async fn and_the_play_goes_on_when_the_user_wants() {
     let mut server = Server::start("127.0.0.1:0".parse().unwrap(), home.path());
     let address = server.address;
 
-    let whom = client::Server {
+    let whom = client::Remote {
         address: Address { host: "127.0.0.1".into(), port: address.port() },
         trust: Trust::Pin(identity(home.path()).fingerprint()),
         name: None,
@@ -158,29 +158,29 @@ async fn and_the_play_goes_on_when_the_user_wants() {
     let session = async {
         assert_eq!(server.session(false).await, 0);
         until(&mut events, |event| match event {
-            Event::Chunk { total, .. } => (*total > SIZE as u64 / 4).then_some(()),
+            PlayEvent::Chunk { total, .. } => (*total > SIZE as u64 / 4).then_some(()),
             _ => None,
         })
         .await;
-        steer.send(client::Command::TogglePause).unwrap();
+        steer.send(client::PlayCommand::TogglePause).unwrap();
         until(&mut server.events, |event| {
-            matches!(event, server::Event::Paused { .. }).then_some(())
+            matches!(event, server::ServeEvent::Paused { .. }).then_some(())
         })
         .await;
         for _ in 0..2 {
             server.kill();
             server = Server::start(address, home.path());
             let lost = until(&mut events, |event| match event {
-                Event::Reconnecting { offset, .. } => Some(*offset),
+                PlayEvent::Reconnecting { offset, .. } => Some(*offset),
                 _ => None,
             })
             .await;
             assert_eq!(server.session(true).await, lost, "it goes on at the next byte");
         }
         assert!(!out.exists());
-        steer.send(client::Command::TogglePause).unwrap();
+        steer.send(client::PlayCommand::TogglePause).unwrap();
         let next = server.events.recv().await;
-        assert!(matches!(next, Some(server::Event::Resumed { .. })), "{next:?}");
+        assert!(matches!(next, Some(server::ServeEvent::Resumed { .. })), "{next:?}");
         let outcome = playing.await.unwrap().unwrap();
         server.kill();
         outcome

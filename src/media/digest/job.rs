@@ -8,7 +8,7 @@ use tracing::debug;
 use crate::media::block::BLOCK;
 use crate::media::cache::Cache;
 use crate::media::file::File;
-use crate::media::identity::Identity;
+use crate::media::identity::FileIdentity;
 use crate::media::{Digest, Error};
 
 /// Blocks that are hashed before it is another file's turn: 4 MiB take a few milliseconds, and a
@@ -22,7 +22,7 @@ const PASSES: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Job {
     file: Weak<File>,
-    identity: Identity,
+    identity: FileIdentity,
     /// The pass that was begun.
     pass: Option<Box<Pass>>,
     passes: u32,
@@ -34,7 +34,7 @@ pub(super) struct Job {
 #[derive(Debug)]
 struct Pass {
     /// The state of the file when it began.
-    began: Identity,
+    began: FileIdentity,
     /// Whether a change after that shows in the state.
     settled: bool,
     hasher: blake3::Hasher,
@@ -70,7 +70,7 @@ impl Job {
         self.file.strong_count() > 0
     }
 
-    pub(super) fn identity(&self) -> Identity {
+    pub(super) fn identity(&self) -> FileIdentity {
         self.identity
     }
 
@@ -108,7 +108,7 @@ impl Job {
         Ok(Slice::More)
     }
 
-    fn finish(&mut self, pass: Pass, now: Identity) -> Result<Slice, Error> {
+    fn finish(&mut self, pass: Pass, now: FileIdentity) -> Result<Slice, Error> {
         let digest = pass.hasher.finalize().into();
         // A write between two blocks would give the digest of what never was in the file.
         let unchanged = now == pass.began;

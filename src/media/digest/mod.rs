@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use super::block::BLOCK;
 use super::cache::Cache;
 use super::file::File;
-use super::identity::Identity;
+use super::identity::FileIdentity;
 use super::{Digest, Error};
 use job::{Job, Slice};
 use queue::Queue;
@@ -55,7 +55,7 @@ pub(super) struct Digester {
 #[derive(Debug)]
 struct Shared {
     cache: Arc<Cache>,
-    known: Bounded<Identity, Digest>,
+    known: Bounded<FileIdentity, Digest>,
     store: OnceLock<Store>,
     line: Mutex<Line>,
     /// The line, or the thread, is in another state.
@@ -97,7 +97,7 @@ impl Digester {
     }
 
     /// The digest of a file that is, or was, in this state.
-    pub(super) fn known(&self, identity: Identity) -> Option<Digest> {
+    pub(super) fn known(&self, identity: FileIdentity) -> Option<Digest> {
         self.shared.known.get(&identity)
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::job::Job;
 use crate::media::file::File;
-use crate::media::identity::Identity;
+use crate::media::identity::FileIdentity;
 
 /// Files that may wait for their turn.
 const MOST: usize = 1024;
@@ -27,7 +27,7 @@ pub(super) struct Queue {
     /// Whether the next turn goes to the job with the least left, and not to the first in line.
     shortest: bool,
     held: Vec<(Arc<File>, Instant)>,
-    unreadable: VecDeque<Identity>,
+    unreadable: VecDeque<FileIdentity>,
 }
 
 impl Queue {
@@ -77,14 +77,14 @@ impl Queue {
     }
 
     /// Notes that a file cannot be read, however often it is tried.
-    pub(super) fn give_up(&mut self, identity: Identity) {
+    pub(super) fn give_up(&mut self, identity: FileIdentity) {
         if !self.is_unreadable(identity) {
             self.unreadable.truncate(MOST_UNREADABLE - 1);
             self.unreadable.push_front(identity);
         }
     }
 
-    pub(super) fn is_unreadable(&self, identity: Identity) -> bool {
+    pub(super) fn is_unreadable(&self, identity: FileIdentity) -> bool {
         self.unreadable.contains(&identity)
     }
 

@@ -10,7 +10,7 @@ use rustix::process::geteuid;
 use tracing::debug;
 
 use crate::media::Digest;
-use crate::media::identity::Identity;
+use crate::media::identity::FileIdentity;
 
 /// The most digests in a file.
 pub(super) const MOST: usize = 4096;
@@ -34,7 +34,7 @@ impl Store {
     }
 
     /// What was saved.
-    pub(super) fn load(&self) -> Vec<(Identity, Digest)> {
+    pub(super) fn load(&self) -> Vec<(FileIdentity, Digest)> {
         let read =
             self.read().and_then(|bytes| decode(&bytes).ok_or(io::ErrorKind::InvalidData.into()));
         read.unwrap_or_else(|error| {
@@ -60,7 +60,7 @@ impl Store {
 
     /// Replaces what was saved. The file is whole at every moment; two servers that share it may
     /// each take out what the other put in.
-    pub(super) fn save(&self, digests: &[(Identity, Digest)]) -> io::Result<()> {
+    pub(super) fn save(&self, digests: &[(FileIdentity, Digest)]) -> io::Result<()> {
         if let Some(directory) = self.0.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
@@ -75,14 +75,14 @@ impl Store {
     }
 }
 
-fn encode(digests: &[(Identity, Digest)]) -> io::Result<Vec<u8>> {
+fn encode(digests: &[(FileIdentity, Digest)]) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(digests)?;
     let mut bytes = format!("{}\n", blake3::hash(&json)).into_bytes();
     bytes.extend(json);
     Ok(bytes)
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<(Identity, Digest)>> {
+fn decode(bytes: &[u8]) -> Option<Vec<(FileIdentity, Digest)>> {
     let line = bytes.iter().position(|byte| *byte == b'\n')?;
     let (sum, json) = bytes.split_at_checked(line)?;
     let json = json.get(1..)?;
@@ -100,8 +100,8 @@ mod tests {
 
     use super::*;
 
-    fn digests() -> Vec<(Identity, Digest)> {
-        let state = Identity::from(&fs::metadata("/").unwrap());
+    fn digests() -> Vec<(FileIdentity, Digest)> {
+        let state = FileIdentity::from(&fs::metadata("/").unwrap());
         vec![(state, [7; 32])]
     }
 

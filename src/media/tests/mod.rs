@@ -14,7 +14,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
-use super::identity::Identity;
+use super::identity::FileIdentity;
 use super::{Entry, Error, Library, Media};
 
 fn library(path: &Path) -> Arc<Library> {
@@ -46,7 +46,7 @@ fn titles(entries: &[Entry]) -> Vec<&str> {
 
 /// Waits until the file is so old that its digest is remembered: nobody can set a ctime.
 async fn settle(path: &Path) {
-    let identity = Identity::from(&fs::metadata(path).unwrap());
+    let identity = FileIdentity::from(&fs::metadata(path).unwrap());
     while !identity.is_settled(SystemTime::now()) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

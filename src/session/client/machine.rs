@@ -23,7 +23,7 @@ const MAX_AFTER_PAUSE: u64 = 2 * 1024 * 1024;
 
 /// The machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Client {
+pub struct ClientSession {
     version: Version,
     state: State,
     /// Begin with a pause: the session goes on where one was lost while paused.
@@ -52,7 +52,7 @@ pub struct Client {
     sink_full_since: Option<Time>,
 }
 
-impl Client {
+impl ClientSession {
     /// A session in [`State::Idle`]; `answer_within` limits the wait for OPEN_ACK.
     pub fn new(
         version: Version,

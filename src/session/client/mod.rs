@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use super::end::End;
 pub use earlier::{Discontinuity, Earlier, Validator};
-pub use machine::Client;
+pub use machine::ClientSession;
 
 use super::Time;
 use crate::protocol::{Digest, Error, Frame, OpenAck, OpenStream, Options, Payload, Pdu};
@@ -83,7 +83,7 @@ pub enum Input {
     SinkFull,
     /// The sink has room again.
     SinkReady,
-    /// A timer that [`Client::deadline`] asked for has run out.
+    /// A timer that [`ClientSession::deadline`] asked for has run out.
     Tick,
 }
 

@@ -1,7 +1,7 @@
 //! The client's table and timers.
 
 use super::*;
-use crate::session::client::{Action, Cause, Client, End, Input, ScriptedPause, State};
+use crate::session::client::{Action, Cause, ClientSession, End, Input, ScriptedPause, State};
 use State::{Closed, Closing, Idle, OpenSent, Paused, Streaming};
 
 const ANSWER_WITHIN: Duration = secs(10);
@@ -123,7 +123,7 @@ fn misplaced(what: &'static str) -> [Cell; 8] {
 }
 
 /// Takes steps whose actions do not matter.
-fn run(client: Client, steps: impl IntoIterator<Item = (Input, Duration)>) -> Client {
+fn run(client: ClientSession, steps: impl IntoIterator<Item = (Input, Duration)>) -> ClientSession {
     steps.into_iter().fold(client, |client, (input, now)| client.step(input, now).0)
 }
 
@@ -133,20 +133,20 @@ fn streaming_in(
     ack: OpenAck,
     script: Option<ScriptedPause>,
     now: Duration,
-) -> Client {
-    let new = Client::new(version, script, ANSWER_WITHIN, now);
+) -> ClientSession {
+    let new = ClientSession::new(version, script, ANSWER_WITHIN, now);
     let accepted = received(Pdu::OpenAck(ack, none()));
     run(new, [(Input::Connected(open(), none()), now), (accepted, now)])
 }
 
 /// The same in version 1; what is tested with it depends on no version.
-fn streaming(ack: OpenAck, script: Option<ScriptedPause>, now: Duration) -> Client {
+fn streaming(ack: OpenAck, script: Option<ScriptedPause>, now: Duration) -> ClientSession {
     streaming_in(V1, ack, script, now)
 }
 
 /// A session in this state at [`NOW`], with chunk 1 received where there was time for it.
-fn session_in(version: Version, state: State) -> Client {
-    let new = Client::new(version, None, ANSWER_WITHIN, NOW);
+fn session_in(version: Version, state: State) -> ClientSession {
+    let new = ClientSession::new(version, None, ANSWER_WITHIN, NOW);
     let script = ScriptedPause { at: 1, length: secs(2) };
     let streaming =
         |script| run(streaming_in(version, ACK, script, NOW), [(received(chunk(1)), NOW)]);
@@ -164,12 +164,12 @@ fn session_in(version: Version, state: State) -> Client {
     client
 }
 
-fn session(state: State) -> Client {
+fn session(state: State) -> ClientSession {
     session_in(V1, state)
 }
 
 /// A session that its full sink pauses at `now`, with a heartbeat just sent.
-fn sink_pause(version: Version, now: Duration) -> Client {
+fn sink_pause(version: Version, now: Duration) -> ClientSession {
     let before = now - KEEPALIVE;
     let full = [(received(chunk(1)), before), (Input::SinkFull, before)];
     let client = run(streaming_in(version, ACK, None, before), full);
@@ -180,7 +180,7 @@ fn sink_pause(version: Version, now: Duration) -> Client {
 
 /// When a session comes to an end, and to which, if these are the only steps beside the ticks.
 fn end_of(
-    mut client: Client,
+    mut client: ClientSession,
     steps: impl IntoIterator<Item = (Input, Duration)>,
 ) -> Option<(Duration, End)> {
     let mut steps = steps.into_iter().peekable();
@@ -305,7 +305,7 @@ fn what_a_server_says_is_shown_without_its_control_characters() {
 #[test]
 fn a_session_may_begin_with_a_pause() {
     for version in Version::ALL {
-        let new = Client::new(version, None, ANSWER_WITHIN, NOW).paused();
+        let new = ClientSession::new(version, None, ANSWER_WITHIN, NOW).paused();
         let client = run(new, [(Input::Connected(open(), none()), NOW)]);
         let (client, actions) = client.step(received(Pdu::OpenAck(ACK, granted())), NOW);
         let accepted = Action::Accepted { ack: ACK, options: granted(), session_id: SESSION };
@@ -329,7 +329,7 @@ fn a_session_may_begin_with_a_pause() {
 fn a_key_pressed_before_the_session_is_open_takes_effect_with_it() {
     for presses in 0..4 {
         for begin in [false, true] {
-            let new = Client::new(V2, None, ANSWER_WITHIN, NOW);
+            let new = ClientSession::new(V2, None, ANSWER_WITHIN, NOW);
             let new = if begin { new.paused() } else { new };
             let press = |count| (0..count).map(|_| (Input::TogglePause, NOW));
             let client = run(new, press(presses / 2));

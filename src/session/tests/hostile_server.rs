@@ -1,7 +1,7 @@
 //! What a client bears of a server that means it no good.
 
 use super::*;
-use crate::session::client::{Action, Client, Earlier, End, Input, State};
+use crate::session::client::{Action, ClientSession, Earlier, End, Input, State};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -10,10 +10,10 @@ fn received(sent: Pdu) -> Input {
 }
 
 /// A session that streams since the time zero on these terms.
-fn streaming(version: Version, ack: OpenAck, options: Options) -> Client {
+fn streaming(version: Version, ack: OpenAck, options: Options) -> ClientSession {
     let position = options.start_offset.unwrap_or(0);
     let earlier = Earlier { position, ..Earlier::default() };
-    let new = Client::new(version, None, secs(10), Duration::ZERO).resuming(earlier);
+    let new = ClientSession::new(version, None, secs(10), Duration::ZERO).resuming(earlier);
     let (asked, _) = new.step(Input::Connected(open(), none()), Duration::ZERO);
     asked.step(received(Pdu::OpenAck(ack, options)), Duration::ZERO).0
 }
@@ -23,7 +23,7 @@ fn of_size(seq: u32, length: usize) -> Input {
     received(Pdu::Chunk(Chunk { seq, payload }))
 }
 
-fn violation(client: Client, input: Input) -> Option<Error> {
+fn violation(client: ClientSession, input: Input) -> Option<Error> {
     match client.step(input, Duration::ZERO).1 {
         [Some(Action::End(End::Violation(error))), None] => Some(error),
         _ => None,

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::simulation::{Link, Message};
 use super::*;
 use crate::protocol::NackCode;
-use crate::session::client::{self, Cause, Client, Earlier, End, Validator};
-use crate::session::server::{self, Refusal, Server};
+use crate::session::client::{self, Cause, ClientSession, Earlier, End, Validator};
+use crate::session::server::{self, Refusal, ServerSession};
 use crate::session::{Pacer, Time};
 
 /// More than can happen in any of the schedules below.
@@ -60,9 +60,9 @@ enum Outcome {
 
 /// Both ends of one connection, and what is between them.
 struct Connection {
-    client: Client,
+    client: ClientSession,
     client_id: u32,
-    server: Server,
+    server: ServerSession,
     server_id: u32,
     to_server: Link,
     to_client: Link,
@@ -325,11 +325,11 @@ impl World {
             validator: self.validator.as_deref().and_then(Validator::new),
             ..Earlier::default()
         };
-        let client = Client::new(V2, None, secs(10), self.now).resuming(earlier);
+        let client = ClientSession::new(V2, None, secs(10), self.now).resuming(earlier);
         self.connection = Some(Connection {
             client: if self.paused { client.paused() } else { client },
             client_id: 0,
-            server: Server::new(V2, KEEPALIVE, SESSION_TIMEOUT, self.now),
+            server: ServerSession::new(V2, KEEPALIVE, SESSION_TIMEOUT, self.now),
             server_id: 0,
             to_server: Link::new(to_server.clone()),
             to_client: Link::new(to_client.clone()),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::NackCode;
-use crate::session::server::{Action, Input, Reason, Refusal, Server, State};
+use crate::session::server::{Action, Input, Reason, Refusal, ServerSession, State};
 use State::{Closed, Closing, Idle, Paused, Streaming};
 
 const STATES: [State; 5] = [Idle, Streaming, Paused, Closing, Closed];
@@ -125,7 +125,7 @@ fn misplaced(what: &'static str) -> [Cell; 5] {
 }
 
 /// A session in this state, everything of which happened at `now`.
-fn session(version: Version, state: State, now: Duration) -> Server {
+fn session(version: Version, state: State, now: Duration) -> ServerSession {
     let way = match state {
         Idle => vec![],
         Streaming => vec![opened()],
@@ -133,7 +133,7 @@ fn session(version: Version, state: State, now: Duration) -> Server {
         Closing => vec![opened(), Input::MediaEnded],
         Closed => vec![opened(), Input::MediaEnded, Input::Delivered],
     };
-    let new = Server::new(version, KEEPALIVE, SESSION_TIMEOUT, now);
+    let new = ServerSession::new(version, KEEPALIVE, SESSION_TIMEOUT, now);
     let server = way.into_iter().fold(new, |server, input| server.step(input, now).0);
     assert_eq!(server.state(), state);
     server

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::client::{self, Cause, Client, End, ScriptedPause};
-use crate::session::server::{self, Reason, Server};
+use crate::session::client::{self, Cause, ClientSession, End, ScriptedPause};
+use crate::session::server::{self, Reason, ServerSession};
 use crate::session::{Pacer, Time};
 
 /// More than can happen in any of the sessions below.
@@ -92,8 +92,8 @@ struct World {
     version: Version,
     now: Time,
     events: VecDeque<(Time, Event)>,
-    client: Client,
-    server: Server,
+    client: ClientSession,
+    server: ServerSession,
     to_server: Link,
     to_client: Link,
     pacer: Pacer,
@@ -124,8 +124,8 @@ impl World {
             version,
             now: Time::ZERO,
             events: events.collect(),
-            client: Client::new(version, scenario.script, secs(10), Time::ZERO),
-            server: Server::new(version, KEEPALIVE, SESSION_TIMEOUT, Time::ZERO),
+            client: ClientSession::new(version, scenario.script, secs(10), Time::ZERO),
+            server: ServerSession::new(version, KEEPALIVE, SESSION_TIMEOUT, Time::ZERO),
             to_server: Link::new(to_server),
             to_client: Link::new(to_client),
             // A byte a millisecond.

@@ -26,11 +26,11 @@ const CLOSED: &str = r#""closed","reason":"complete","complete":true,"bytes":524
 
 #[test]
 fn what_programs_are_told_of_a_client() {
-    use client::Event;
+    use client::PlayEvent;
     let fingerprint = Fingerprint::of(b"certificate");
     let (server, version) = (peer(), Version::V1);
     let seconds = Duration::from_secs;
-    let closed = |digest, kept| Event::Closed {
+    let closed = |digest, kept| PlayEvent::Closed {
         reason: "complete".into(),
         complete: true,
         bytes: 524_288,
@@ -40,7 +40,7 @@ fn what_programs_are_told_of_a_client() {
         verdict: Verdict { digest, kept },
     };
     let kept = |place, unverified| Kept::Media { place, bytes: 524_288, unverified };
-    let accepted = |title: Option<&str>, size, start, rate| Event::Accepted {
+    let accepted = |title: Option<&str>, size, start, rate| PlayEvent::Accepted {
         session: 7,
         bitrate: 500_000,
         chunk_size: 65_536,
@@ -54,7 +54,7 @@ fn what_programs_are_told_of_a_client() {
     };
     for (event, json) in [
         (
-            Event::Connected { server, version, fingerprint },
+            PlayEvent::Connected { server, version, fingerprint },
             format!(
                 r#""connected","server":"[::1]:9000","alpn":"quic-stream-proto","fingerprint":"{fingerprint}""#
             ),
@@ -71,9 +71,9 @@ fn what_programs_are_told_of_a_client() {
             accepted(None, None, Some(9), None),
             r#""accepted","session":7,"bitrate":500000,"chunk_size":65536,"keepalive":5,"timeout":30,"start":9"#.into(),
         ),
-        (Event::Continuing { offset: 65_536 }, r#""continuing","offset":65536"#.into()),
+        (PlayEvent::Continuing { offset: 65_536 }, r#""continuing","offset":65536"#.into()),
         (
-            Event::Reconnecting {
+            PlayEvent::Reconnecting {
                 attempt: 2,
                 delay: Duration::from_micros(500_700),
                 offset: 65_536,
@@ -82,12 +82,12 @@ fn what_programs_are_told_of_a_client() {
             r#""reconnecting","attempt":2,"delay":0.5,"offset":65536,"cause":"reset\nby peer""#.into(),
         ),
         (
-            Event::Chunk { seq: 3, bytes: 65_536, total: 196_608, skipped: 0 },
+            PlayEvent::Chunk { seq: 3, bytes: 65_536, total: 196_608, skipped: 0 },
             r#""chunk","seq":3,"bytes":65536,"total":196608,"skipped":0"#.into(),
         ),
-        (Event::Paused { seq: 3, cause: Cause::User }, r#""paused","seq":3"#.into()),
+        (PlayEvent::Paused { seq: 3, cause: Cause::User }, r#""paused","seq":3"#.into()),
         (
-            Event::Resumed { seq: 3, after: Duration::from_micros(2_003_900) },
+            PlayEvent::Resumed { seq: 3, after: Duration::from_micros(2_003_900) },
             r#""resumed","seq":3,"seconds":2.003"#.into(),
         ),
         (
@@ -113,27 +113,27 @@ fn what_programs_are_told_of_a_client() {
     ] {
         assert_eq!(line(&event), expected(&json));
     }
-    let for_people = Event::Requested(OpenStream::default());
+    let for_people = PlayEvent::Requested(OpenStream::default());
     assert!(super::line(Instant::now(), Instant::now(), &for_people).is_err());
 }
 
 #[test]
 fn what_programs_are_told_of_a_server() {
-    use server::Event;
+    use server::ServeEvent;
     let fingerprint = Fingerprint::of(b"certificate");
     let (addr, peer, session) = (peer(), peer(), 7);
     let opened = |title: Option<&str>, start| {
         let (version, bitrate, rate) = (Version::V1, 240_000, 250_000);
         let title = title.map(String::from);
-        Event::Opened { session, peer, version, bitrate, rate, title, start }
+        ServeEvent::Opened { session, peer, version, bitrate, rate, title, start }
     };
     let refused = |title: Option<&str>| {
         let (title, reason) = (title.map(String::from), "a \"codec\"".into());
-        Event::Refused { peer, title, code: 1, reason }
+        ServeEvent::Refused { peer, title, code: 1, reason }
     };
     for (event, json) in [
         (
-            Event::Listening {
+            ServeEvent::Listening {
                 addr,
                 fingerprint,
                 media: "clip.mp4".into(),
@@ -160,15 +160,15 @@ fn what_programs_are_told_of_a_server() {
             r#""session_refused","peer":"[::1]:9000","title":"a/b.mp4","code":1,"reason":"a \"codec\"""#.into(),
         ),
         (
-            Event::Paused { session, seq: 3 },
+            ServeEvent::Paused { session, seq: 3 },
             r#""session_paused","session":7,"seq":3"#.into(),
         ),
         (
-            Event::Resumed { session, seq: 3 },
+            ServeEvent::Resumed { session, seq: 3 },
             r#""session_resumed","session":7,"seq":3"#.into(),
         ),
         (
-            Event::Closed {
+            ServeEvent::Closed {
                 session,
                 peer,
                 reason: "complete".into(),

@@ -14,7 +14,7 @@ use super::queue::UiEvent;
 use super::screen::Screen;
 use super::thread::{UiThread, View};
 use super::throughput::Throughput;
-use crate::client::{Event, Phase, Snapshot};
+use crate::client::{PlayEvent, PlayPhase, Snapshot};
 use crate::config::Report;
 use crate::protocol::Version;
 use rows::rows;
@@ -41,12 +41,12 @@ pub(crate) fn start(
     media_on_stdout: bool,
     snapshot: watch::Receiver<Snapshot>,
     has_keys: bool,
-) -> io::Result<UiThread<Event>> {
+) -> io::Result<UiThread<PlayEvent>> {
     let view = PlayView::new(snapshot, has_keys);
     UiThread::start(Presentation::choose(report, media_on_stdout), view)
 }
 
-impl UiEvent for Event {
+impl UiEvent for PlayEvent {
     fn is_frequent(&self) -> bool {
         matches!(self, Self::Chunk { .. })
     }
@@ -84,7 +84,7 @@ impl PlayView {
         let snapshot = *self.snapshot.borrow();
         let rate = match (self.ended, snapshot.phase) {
             (Some((_, mean)), _) => mean,
-            (None, Phase::Streaming) => self.throughput.bits_per_second(now),
+            (None, PlayPhase::Streaming) => self.throughput.bits_per_second(now),
             (None, _) => None,
         };
         let until = self.ended.map_or(now, |(at, _)| at);
@@ -108,21 +108,22 @@ fn line_after(elapsed: Duration) -> Duration {
 }
 
 impl View for PlayView {
-    type Event = Event;
+    type Event = PlayEvent;
 
-    fn show(&mut self, at: Instant, event: &Event, screen: &mut Screen) {
+    fn show(&mut self, at: Instant, event: &PlayEvent, screen: &mut Screen) {
         match event {
-            Event::Chunk { total, .. } => self.throughput.record(at, *total),
-            Event::Paused { .. } | Event::Resumed { .. } => self.throughput.reset(),
-            Event::Connected { version, .. } => self.version = Some(*version),
-            Event::Reconnecting { attempt, .. } => {
+            PlayEvent::Chunk { total, .. } => self.throughput.record(at, *total),
+            PlayEvent::Paused { .. } | PlayEvent::Resumed { .. } => self.throughput.reset(),
+            PlayEvent::Connected { version, .. } => self.version = Some(*version),
+            PlayEvent::Reconnecting { attempt, .. } => {
                 self.attempt = *attempt;
                 self.throughput.reset();
             }
-            Event::Closed { bits_per_second, .. } => {
+            PlayEvent::Closed { bits_per_second, .. } => {
                 self.ended = Some((at, Some(*bits_per_second as f64)));
             }
-            Event::Requested(_) | Event::Accepted { .. } | Event::Continuing { .. } => {}
+            PlayEvent::Requested(_) | PlayEvent::Accepted { .. } | PlayEvent::Continuing { .. } => {
+            }
         }
         words(event).iter().for_each(|line| screen.print_event(line));
     }
@@ -135,12 +136,12 @@ impl View for PlayView {
             Mode::Bars => {
                 let width = screen.width();
                 screen.draw(&rows(&status, width), width);
-                let moving = matches!(phase, Phase::Connecting | Phase::Streaming);
+                let moving = matches!(phase, PlayPhase::Connecting | PlayPhase::Streaming);
                 Some(now + if moving { FRAME } else { SLOW_FRAME })
             }
             Mode::Plain => {
                 if self.next_line <= status.elapsed {
-                    if phase == Phase::Streaming && status.snapshot.seq > 0 {
+                    if phase == PlayPhase::Streaming && status.snapshot.seq > 0 {
                         screen.print(status.line());
                     }
                     self.next_line = line_after(status.elapsed);

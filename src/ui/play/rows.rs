@@ -3,7 +3,7 @@
 use console::{Style, measure_text_width};
 
 use super::status::Status;
-use crate::client::{Phase, Snapshot};
+use crate::client::{PlayPhase, Snapshot};
 use crate::ui::bar::{Bar, Row};
 use crate::ui::text::{clock, fit, percent};
 
@@ -40,7 +40,7 @@ fn bar_row(status: &Status, size: u64, width: usize) -> Row {
         format!("{:>5}", clock(status.elapsed)),
     ];
     // While it lasts the place is kept, so that the bar's end stays where it is.
-    if status.snapshot.phase != Phase::Closed {
+    if status.snapshot.phase != PlayPhase::Closed {
         fields.push(format!("{:<9}", status.eta().unwrap_or_default()));
     }
     let bar = Bar { done: done.min(size), total: size, color };
@@ -109,7 +109,7 @@ fn fit_ranked(all: &[Ranked], below: u8, width: usize) -> String {
 fn keys(status: &Status) -> [&'static str; 2] {
     match status.snapshot.phase {
         _ if !status.has_keys => [""; 2],
-        Phase::Paused => ["space resumes · q quits", "␣ resume · q quit"],
+        PlayPhase::Paused => ["space resumes · q quits", "␣ resume · q quit"],
         _ => ["space pauses · q quits", "␣ pause · q quit"],
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use crate::protocol::Version;
 
-    fn status(phase: Phase, seq: u32, figure: u64, rate: Option<f64>) -> Status {
+    fn status(phase: PlayPhase, seq: u32, figure: u64, rate: Option<f64>) -> Status {
         let snapshot = Snapshot {
             phase,
             seq,
@@ -155,12 +155,12 @@ mod tests {
     #[test]
     fn no_row_is_wider_than_the_terminal() {
         let phases = [
-            Phase::Connecting,
-            Phase::Streaming,
-            Phase::Paused,
-            Phase::WaitingForSink,
-            Phase::Reconnecting,
-            Phase::Closed,
+            PlayPhase::Connecting,
+            PlayPhase::Streaming,
+            PlayPhase::Paused,
+            PlayPhase::WaitingForSink,
+            PlayPhase::Reconnecting,
+            PlayPhase::Closed,
         ];
         for (phase, width) in phases.iter().flat_map(|phase| (1..=200).map(move |w| (*phase, w))) {
             for (seq, figure) in [(0, 0), (1, 1), (8, 524_288), (u32::MAX, u64::MAX)] {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_least_important_figures_go_first() {
-        let mut status = status(Phase::Streaming, 5, 3, Some(498e3));
+        let mut status = status(PlayPhase::Streaming, 5, 3, Some(498e3));
         status.snapshot.bytes = 327_680;
         let figures = |status: &Status, width| figures_row(status, width).trim().to_owned();
         assert_eq!(figures(&status, 30), "chunk 5 · 320 KiB");
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_first_row_is_a_strip_or_where_the_size_is_known_a_bar() {
-        let mut status = status(Phase::Streaming, 5, 3, Some(498e3));
+        let mut status = status(PlayPhase::Streaming, 5, 3, Some(498e3));
         let strip = |width| strip_row(&status, width);
         assert_eq!(strip(40), "▶ streaming   ▰▰▰▰▰▱▱▱▱▱▱▱▱▱  498 kbit/s");
         assert!(strip(80).ends_with("▱  498 kbit/s   0:03"));
@@ -223,9 +223,9 @@ mod tests {
             rate: None,
             ..status
         };
-        assert_eq!(row(&with(Phase::Paused), 80).right, "    6%               0:03           ");
-        assert_eq!(row(&with(Phase::Closed), 80).right, "    6%               0:03");
-        let outage = row(&with(Phase::Reconnecting), 80);
+        assert_eq!(row(&with(PlayPhase::Paused), 80).right, "    6%               0:03           ");
+        assert_eq!(row(&with(PlayPhase::Closed), 80).right, "    6%               0:03");
+        let outage = row(&with(PlayPhase::Reconnecting), 80);
         assert_eq!(
             (outage.left.as_str(), outage.right.as_str()),
             ("↻ reconnecting  ", "    6%       try 5   0:03           ")

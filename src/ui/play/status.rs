@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::{Phase, Snapshot};
+use crate::client::{PlayPhase, Snapshot};
 use crate::protocol::Version;
 use crate::ui::text::{bit_rate, bytes, clock, percent, round_trip};
 
@@ -29,19 +29,19 @@ impl Status {
     pub(super) fn phase(&self) -> (char, &'static str, &'static str) {
         match self.snapshot.phase {
             _ if self.failed => ('✗', "failed", "red"),
-            Phase::Connecting => ('◌', "connecting", "cyan"),
-            Phase::Streaming => ('▶', "streaming", "green"),
-            Phase::Paused => ('⏸', "paused", "yellow"),
-            Phase::WaitingForSink => ('◷', "waiting for the player", "magenta"),
-            Phase::Reconnecting => ('↻', "reconnecting", "red"),
-            Phase::Closed => ('■', "closed", "green"),
+            PlayPhase::Connecting => ('◌', "connecting", "cyan"),
+            PlayPhase::Streaming => ('▶', "streaming", "green"),
+            PlayPhase::Paused => ('⏸', "paused", "yellow"),
+            PlayPhase::WaitingForSink => ('◷', "waiting for the player", "magenta"),
+            PlayPhase::Reconnecting => ('↻', "reconnecting", "red"),
+            PlayPhase::Closed => ('■', "closed", "green"),
         }
     }
 
     /// The current rate, or the number of the next try.
     pub(super) fn pace(&self) -> String {
         match self.snapshot.phase {
-            Phase::Reconnecting => format!("try {}", self.attempt),
+            PlayPhase::Reconnecting => format!("try {}", self.attempt),
             _ => self.rate.map(bit_rate).unwrap_or_default(),
         }
     }
@@ -58,7 +58,7 @@ impl Status {
     /// The time until the rest is there at the current rate.
     pub(super) fn eta(&self) -> Option<String> {
         let missing = self.snapshot.size?.checked_sub(self.snapshot.position)?;
-        let streaming = self.snapshot.phase == Phase::Streaming;
+        let streaming = self.snapshot.phase == PlayPhase::Streaming;
         let rate = self.rate.filter(|rate| streaming && missing > 0 && *rate > 0.0)?;
         let left = Duration::try_from_secs_f64((missing as f64 * 8.0 / rate).ceil()).ok()?;
         (left < ETA_LIMIT).then(|| format!("ETA {}", clock(left)))
@@ -103,7 +103,7 @@ impl Status {
 mod tests {
     use super::*;
 
-    fn status(phase: Phase, rate: Option<f64>) -> Status {
+    fn status(phase: PlayPhase, rate: Option<f64>) -> Status {
         let snapshot = Snapshot {
             phase,
             seq: 5,
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn off_a_terminal_there_is_a_line() {
-        let mut status = status(Phase::Streaming, Some(498e3));
+        let mut status = status(PlayPhase::Streaming, Some(498e3));
         let text = "streaming chunk 5, 320 KiB, 498 kbit/s, rtt 0.31 ms, lost 0 own packets";
         assert_eq!(status.line(), text);
         status.snapshot.size = Some(20 << 20);
@@ -130,23 +130,23 @@ mod tests {
 
     #[test]
     fn an_estimate_wants_a_rate_and_something_left() {
-        let mut status = status(Phase::Streaming, Some(8e6));
+        let mut status = status(PlayPhase::Streaming, Some(8e6));
         assert_eq!(status.eta(), None);
         status.snapshot.size = Some(1_310_720 + 60_000_000);
         assert_eq!(status.eta().unwrap(), "ETA 1:00");
         for (rate, phase) in [
-            (None, Phase::Streaming),
-            (Some(0.0), Phase::Streaming),
-            (Some(1e-9), Phase::Streaming),
-            (Some(8e6), Phase::Paused),
-            (Some(8e6), Phase::WaitingForSink),
-            (Some(8e6), Phase::Reconnecting),
-            (Some(8e6), Phase::Closed),
+            (None, PlayPhase::Streaming),
+            (Some(0.0), PlayPhase::Streaming),
+            (Some(1e-9), PlayPhase::Streaming),
+            (Some(8e6), PlayPhase::Paused),
+            (Some(8e6), PlayPhase::WaitingForSink),
+            (Some(8e6), PlayPhase::Reconnecting),
+            (Some(8e6), PlayPhase::Closed),
         ] {
             (status.rate, status.snapshot.phase) = (rate, phase);
             assert_eq!(status.eta(), None, "{phase:?} {rate:?}");
         }
-        (status.rate, status.snapshot.phase) = (Some(8e6), Phase::Streaming);
+        (status.rate, status.snapshot.phase) = (Some(8e6), PlayPhase::Streaming);
         for size in [0, 1_310_720] {
             status.snapshot.size = Some(size);
             assert_eq!(status.eta(), None);
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_granted_rate_is_the_bitrate_where_nothing_else_was_said() {
-        let mut status = status(Phase::Streaming, None);
+        let mut status = status(PlayPhase::Streaming, None);
         assert_eq!(status.terms(), None);
         status.snapshot.bitrate = 500_000;
         assert_eq!(status.terms().unwrap(), "paced 500 kbit/s");

@@ -1,26 +1,26 @@
 //! What happens during a play, in words.
 
-use crate::client::{Event, Kept, Place, Unverified, Verdict};
+use crate::client::{Kept, Place, PlayEvent, Unverified, Verdict};
 use crate::session::client::Cause;
 use crate::ui::screen::EventLine;
 use crate::ui::text::{bit_rate, bytes, count, escape, hex, length};
 
 /// Returns what people are told of an event, if anything.
-pub(super) fn words(event: &Event) -> Vec<EventLine> {
+pub(super) fn words(event: &PlayEvent) -> Vec<EventLine> {
     let (symbol, color, name, text, second) = match event {
-        Event::Connected { server, version, fingerprint } => {
+        PlayEvent::Connected { server, version, fingerprint } => {
             let version = version.number();
             // The first four bytes are enough to compare by eye.
             let short = format!("{:.11}", fingerprint.to_string());
             let text = format!("to {server}, protocol version {version}, certificate {short}…");
             ('●', "cyan", "connected", text, None)
         }
-        Event::Requested(open) => {
+        PlayEvent::Requested(open) => {
             let rates: Vec<_> = open.bitrates.iter().map(|rate| bit_rate((*rate).into())).collect();
             let wanted = [open.codec.as_str(), open.profile.as_str()].map(escape).join(" ");
             ('→', "cyan", "OPEN_STREAM", format!("{wanted}, {}", rates.join(" or ")), None)
         }
-        Event::Accepted {
+        PlayEvent::Accepted {
             session,
             bitrate,
             chunk_size,
@@ -38,11 +38,11 @@ pub(super) fn words(event: &Event) -> Vec<EventLine> {
             );
             ('←', "cyan", "OPEN_ACK", text, media_line(title, media_type, *size, *start, *rate))
         }
-        Event::Continuing { offset } => {
+        PlayEvent::Continuing { offset } => {
             let text = format!("at {}: that much is in the file already", bytes(*offset));
             ('→', "cyan", "continuing", text, None)
         }
-        Event::Reconnecting { attempt, delay, offset, cause } => {
+        PlayEvent::Reconnecting { attempt, delay, offset, cause } => {
             let (cause, delay) = (escape(cause), length(*delay));
             let from = match *offset {
                 0 => "the start".to_owned(),
@@ -51,8 +51,8 @@ pub(super) fn words(event: &Event) -> Vec<EventLine> {
             let text = format!("{cause}; try {attempt} in {delay}, from {from}");
             ('↻', "red", "trying again:", text, None)
         }
-        Event::Chunk { .. } => return Vec::new(),
-        Event::Paused { seq, cause } => {
+        PlayEvent::Chunk { .. } => return Vec::new(),
+        PlayEvent::Paused { seq, cause } => {
             let cause = match cause {
                 Cause::User => "by you",
                 Cause::Script(_) => "by the script",
@@ -60,10 +60,10 @@ pub(super) fn words(event: &Event) -> Vec<EventLine> {
             };
             ('⏸', "yellow", "PAUSE_STREAM", format!("after chunk {seq}, {cause}"), None)
         }
-        Event::Resumed { after, .. } => {
+        PlayEvent::Resumed { after, .. } => {
             ('▶', "green", "RESUME_STREAM", format!("after {}", length(*after)), None)
         }
-        Event::Closed {
+        PlayEvent::Closed {
             reason,
             complete,
             bytes: total,
@@ -167,12 +167,12 @@ mod tests {
             bitrates: vec![240_000, 500_000],
             ..OpenStream::default()
         };
-        let connected = Event::Connected {
+        let connected = PlayEvent::Connected {
             server: "[::1]:9000".parse().unwrap(),
             version: Version::V1,
             fingerprint: Fingerprint::of(b"x"),
         };
-        let closed = Event::Closed {
+        let closed = PlayEvent::Closed {
             reason: "complete".into(),
             complete: true,
             bytes: 524_288,
@@ -183,26 +183,32 @@ mod tests {
         };
         let reconnecting = |offset| {
             let delay = Duration::from_millis(500);
-            Event::Reconnecting { attempt: 2, delay, offset, cause: "reset\x07".into() }
+            PlayEvent::Reconnecting { attempt: 2, delay, offset, cause: "reset\x07".into() }
         };
         for (event, text) in [
             (connected, "connected to [::1]:9000, protocol version 1, certificate 2D:71:16:42…"),
-            (Event::Requested(open), r"OPEN_STREAM h264 \u{1b}[2Jbase, 240 kbit/s or 500 kbit/s"),
             (
-                Event::Continuing { offset: 12 << 20 },
+                PlayEvent::Requested(open),
+                r"OPEN_STREAM h264 \u{1b}[2Jbase, 240 kbit/s or 500 kbit/s",
+            ),
+            (
+                PlayEvent::Continuing { offset: 12 << 20 },
                 "continuing at 12 MiB: that much is in the file already",
             ),
             (reconnecting(12 << 20), r"trying again: reset\u{7}; try 2 in 0.5 s, from 12 MiB"),
             (reconnecting(0), r"trying again: reset\u{7}; try 2 in 0.5 s, from the start"),
             (
-                Event::Paused { seq: 3, cause: Cause::Script(Duration::ZERO) },
+                PlayEvent::Paused { seq: 3, cause: Cause::Script(Duration::ZERO) },
                 "PAUSE_STREAM after chunk 3, by the script",
             ),
             (
-                Event::Paused { seq: 3, cause: Cause::Sink },
+                PlayEvent::Paused { seq: 3, cause: Cause::Sink },
                 "PAUSE_STREAM after chunk 3, because the player takes nothing",
             ),
-            (Event::Resumed { seq: 3, after: Duration::from_secs(2) }, "RESUME_STREAM after 2.0 s"),
+            (
+                PlayEvent::Resumed { seq: 3, after: Duration::from_secs(2) },
+                "RESUME_STREAM after 2.0 s",
+            ),
             (closed, "CLOSE_STREAM complete, 512 KiB in 8 chunks, 8.0 s, 524 kbit/s"),
         ] {
             let [line] = &words(&event)[..] else { panic!("{text}") };
@@ -248,7 +254,7 @@ mod tests {
     #[test]
     fn of_the_media_there_is_as_much_as_the_server_said() {
         let lines = |title: Option<&str>, size, media_type: Option<&str>, start, rate| {
-            let event = Event::Accepted {
+            let event = PlayEvent::Accepted {
                 session: 1,
                 bitrate: 500_000,
                 chunk_size: 65_536,

@@ -15,7 +15,7 @@ use super::text::{bytes, count};
 use super::thread::{UiThread, View};
 use super::throughput::Throughput;
 use crate::config::Report;
-use crate::server::{Event, Meter, Phase, Sessions};
+use crate::server::{Meter, ServeEvent, SessionPhase, Sessions};
 use rows::{SessionStatus, Summary, rows};
 use words::words;
 
@@ -33,11 +33,11 @@ const RATE_WINDOW: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// No thread can be started.
-pub(crate) fn start(report: Report, sessions: Arc<Sessions>) -> io::Result<UiThread<Event>> {
+pub(crate) fn start(report: Report, sessions: Arc<Sessions>) -> io::Result<UiThread<ServeEvent>> {
     UiThread::start(Presentation::choose(report, false), ServeView::new(sessions))
 }
 
-impl UiEvent for Event {}
+impl UiEvent for ServeEvent {}
 
 struct ServeView {
     sessions: Arc<Sessions>,
@@ -110,7 +110,7 @@ impl ServeView {
         let status = |(id, meter): &(u32, Arc<Meter>)| {
             let rate = self.rates.entry(*id).or_insert_with(|| Throughput::over(RATE_WINDOW));
             let phase = meter.phase();
-            if phase != Phase::Streaming {
+            if phase != SessionPhase::Streaming {
                 rate.reset();
             }
             rate.record(now, meter.bytes());
@@ -130,15 +130,15 @@ impl ServeView {
 }
 
 impl View for ServeView {
-    type Event = Event;
+    type Event = ServeEvent;
 
-    fn show(&mut self, _: Instant, event: &Event, screen: &mut Screen) {
+    fn show(&mut self, _: Instant, event: &ServeEvent, screen: &mut Screen) {
         self.idle = false;
         match event {
-            Event::Opened { session, title: Some(title), .. } => {
+            ServeEvent::Opened { session, title: Some(title), .. } => {
                 self.titles.insert(*session, title.clone());
             }
-            Event::Closed { session, .. } => _ = self.titles.remove(session),
+            ServeEvent::Closed { session, .. } => _ = self.titles.remove(session),
             _ => {}
         }
         words(event).iter().for_each(|line| screen.print_event(line));

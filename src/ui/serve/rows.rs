@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use console::{Style, measure_text_width, truncate_str};
 
-use crate::server::Phase;
+use crate::server::SessionPhase;
 use crate::ui::bar::{Bar, Row};
 use crate::ui::text::{bit_rate, bytes, count, escape, fit, percent};
 
@@ -45,7 +45,7 @@ pub(super) struct SessionStatus {
     /// Empty where it is not known.
     pub(super) title: String,
     pub(super) peer: SocketAddr,
-    pub(super) phase: Phase,
+    pub(super) phase: SessionPhase,
     pub(super) seq: u32,
     pub(super) bytes: u64,
     /// Bytes to send in all, where there is an end.
@@ -83,12 +83,12 @@ fn name(session: &SessionStatus, digits: usize, width: usize) -> String {
 /// The row of a session. All of them drop the same fields, so that bars stay below each other.
 fn session_row(session: &SessionStatus, name: &str, longest: usize, width: usize) -> Row {
     let (symbol, phase, color) = match session.phase {
-        Phase::Streaming => ('▶', "", "green"),
-        Phase::Paused => ('⏸', "paused", "yellow"),
-        Phase::Closing => ('■', "closing", "cyan"),
+        SessionPhase::Streaming => ('▶', "", "green"),
+        SessionPhase::Paused => ('⏸', "paused", "yellow"),
+        SessionPhase::Closing => ('■', "closing", "cyan"),
     };
     let pace = match session.rate {
-        Some(rate) if session.phase == Phase::Streaming => bit_rate(rate),
+        Some(rate) if session.phase == SessionPhase::Streaming => bit_rate(rate),
         _ => phase.to_owned(),
     };
     let symbol = Style::from_dotted_str(color).apply_to(symbol);
@@ -124,7 +124,7 @@ fn summary_row(summary: &Summary, width: usize) -> Row {
 mod tests {
     use super::*;
 
-    fn session(id: u32, peer: &str, phase: Phase, bytes: u64) -> SessionStatus {
+    fn session(id: u32, peer: &str, phase: SessionPhase, bytes: u64) -> SessionStatus {
         let (title, peer, total) = (String::new(), peer.parse().unwrap(), Some(524_288));
         SessionStatus { id, title, peer, phase, seq: id, bytes, total, rate: Some(498e3) }
     }
@@ -132,9 +132,9 @@ mod tests {
     fn sessions() -> Vec<SessionStatus> {
         let long = "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:50000";
         vec![
-            session(u32::MAX, long, Phase::Streaming, u64::MAX),
-            session(12, "127.0.0.1:50001", Phase::Paused, 327_680),
-            session(9, "127.0.0.1:50002", Phase::Closing, 524_288),
+            session(u32::MAX, long, SessionPhase::Streaming, u64::MAX),
+            session(12, "127.0.0.1:50001", SessionPhase::Paused, 327_680),
+            session(9, "127.0.0.1:50002", SessionPhase::Closing, 524_288),
         ]
     }
 
@@ -206,7 +206,8 @@ mod tests {
         let rows = text(&sessions());
         assert_eq!(rows.len(), 5);
         assert_eq!(rows[3], "  9 more");
-        let all: Vec<_> = (1..=12).map(|id| session(id, "[::1]:1", Phase::Paused, 0)).collect();
+        let all: Vec<_> =
+            (1..=12).map(|id| session(id, "[::1]:1", SessionPhase::Paused, 0)).collect();
         assert_eq!(text(&all).len(), 13);
     }
 

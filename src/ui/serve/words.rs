@@ -1,14 +1,14 @@
 //! What happens on a server, in words.
 
-use crate::server::Event;
+use crate::server::ServeEvent;
 use crate::ui::screen::EventLine;
 use crate::ui::text::{bit_rate, bytes, count, escape, length};
 
 /// Returns what people are told of an event.
-pub(super) fn words(event: &Event) -> Vec<EventLine> {
+pub(super) fn words(event: &ServeEvent) -> Vec<EventLine> {
     let name = |session: &u32| format!("session {session}");
     let line = match event {
-        Event::Listening { addr, fingerprint, media, url } => {
+        ServeEvent::Listening { addr, fingerprint, media, url } => {
             let listening = format!("on {addr}, serving {}", escape(media));
             // A quote would end the quotes in the shell; in a URL %27 is the same.
             let command = format!("quicstream play '{}'", escape(&url.replace('\'', "%27")));
@@ -18,7 +18,7 @@ pub(super) fn words(event: &Event) -> Vec<EventLine> {
                 EventLine::new(' ', "cyan", "play with:", command),
             ];
         }
-        Event::Opened { session, peer, version, bitrate, rate, title, start } => {
+        ServeEvent::Opened { session, peer, version, bitrate, rate, title, start } => {
             let start = start.filter(|start| *start > 0);
             let fields = [
                 title.as_deref().map(escape).map(|title| format!(" {title}")),
@@ -36,19 +36,19 @@ pub(super) fn words(event: &Event) -> Vec<EventLine> {
                 format!("opened by {peer}:{what}{comma} version {version}, {bitrate_text}{pace}");
             EventLine::new('▶', "green", name(session), text)
         }
-        Event::Refused { peer, title, code, reason } => {
+        ServeEvent::Refused { peer, title, code, reason } => {
             let title = title.as_deref().map(|title| format!(" {},", escape(title)));
             let (title, reason) = (title.unwrap_or_default(), escape(reason));
             let text = format!("{peer}:{title} {reason} (OPEN_NACK {code})");
             EventLine::new('✗', "red", "refused", text)
         }
-        Event::Paused { session, seq } => {
+        ServeEvent::Paused { session, seq } => {
             EventLine::new('⏸', "yellow", name(session), format!("paused after chunk {seq}"))
         }
-        Event::Resumed { session, seq } => {
+        ServeEvent::Resumed { session, seq } => {
             EventLine::new('▶', "green", name(session), format!("resumed after chunk {seq}"))
         }
-        Event::Closed { session, peer, reason, bytes: total, chunks, elapsed } => {
+        ServeEvent::Closed { session, peer, reason, bytes: total, chunks, elapsed } => {
             let text = format!(
                 "closed, {peer}: {}, {} in {}, {}",
                 escape(reason),
@@ -76,13 +76,13 @@ mod tests {
         let opened = |title: Option<&str>, start, rate| {
             let (version, bitrate) = (Version::V1, 500_000);
             let title = title.map(String::from);
-            Event::Opened { session, peer, version, bitrate, rate, title, start }
+            ServeEvent::Opened { session, peer, version, bitrate, rate, title, start }
         };
         let refused = |title| {
             let reason = "unsupported codec".to_owned();
-            Event::Refused { peer, title, code: 1, reason }
+            ServeEvent::Refused { peer, title, code: 1, reason }
         };
-        let closed = Event::Closed {
+        let closed = ServeEvent::Closed {
             session,
             peer,
             reason: "client\x07 gone".into(),
@@ -109,8 +109,8 @@ mod tests {
                 refused(Some("a\x07.mp4".into())),
                 r"refused [::1]:9000: a\u{7}.mp4, unsupported codec (OPEN_NACK 1)",
             ),
-            (Event::Paused { session, seq: 3 }, "session 7 paused after chunk 3"),
-            (Event::Resumed { session, seq: 3 }, "session 7 resumed after chunk 3"),
+            (ServeEvent::Paused { session, seq: 3 }, "session 7 paused after chunk 3"),
+            (ServeEvent::Resumed { session, seq: 3 }, "session 7 resumed after chunk 3"),
             (closed, r"session 7 closed, [::1]:9000: client\u{7} gone, 64 KiB in 1 chunk, 1:30"),
         ] {
             let [line] = &words(&event)[..] else { panic!("{text}") };
@@ -124,7 +124,7 @@ mod tests {
         let addr = "0.0.0.0:9000".parse().unwrap();
         let (media, url) =
             ("a\nb.mp4".into(), "quicstream://192.0.2.7:9000/it's.mp4?pin=2d71".into());
-        let lines = words(&Event::Listening { addr, fingerprint, media, url });
+        let lines = words(&ServeEvent::Listening { addr, fingerprint, media, url });
         let lines: Vec<_> = lines.iter().map(EventLine::plain).collect();
         let [listening, certificate, play] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(listening, r"listening on 0.0.0.0:9000, serving a\u{a}b.mp4");

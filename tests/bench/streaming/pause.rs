@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use quicstream::protocol::{Chunk, Frame, OpenStream, Options, Pdu, Version};
-use quicstream::transport::{Congestion, Connector, Incoming, Settings, Trust};
+use quicstream::transport::{Congestion, Connector, Incoming, TransportSettings, Trust};
 use serde_json::json;
 use tokio::time::timeout_at;
 
@@ -65,7 +65,7 @@ pub(crate) async fn watch(
     rate: u64,
     before: Duration,
 ) -> Result<(), Trouble> {
-    let settings = Settings {
+    let settings = TransportSettings {
         mtu: 1500,
         congestion: Congestion::Bbr,
         idle_timeout: SOON,
