@@ -146,7 +146,7 @@ fn rows() -> Vec<Row> {
             ("6", "6s"), ("7", "7s"), Some((&["--session-timeout", "86400"], "86400s"))),
         row("server.codecs", Serve(|c| c.server.offer.codecs.join(" ")), "h264 h265 av1 vp9 aac opus raw",
             ("['h264', 'x']", "h264 x"), ("opus, raw", "opus raw"), None),
-        row("server.max_connections", Serve(|c| c.server.max_connections.to_string()), "10000",
+        row("server.max_connections", Serve(|c| c.server.connections.max_connections.to_string()), "10000",
             ("1", "1"), ("2", "2"), None),
         row("server.cache", Serve(|c| c.cache.to_string()), "33554432",
             ("1048576", "1048576"), ("1GB", "1000000000"), None),

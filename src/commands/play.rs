@@ -8,7 +8,8 @@ use std::thread;
 
 use anyhow::Context;
 use tokio::signal::unix::Signal;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::job::{self, JobSignals};
 use super::serve::{self, Bound};
@@ -17,11 +18,11 @@ use crate::client::{
     self, Outcome, PlayCommand, Remote, Sink, SinkError, Snapshot, Target, Unfinished,
 };
 use crate::config::{PlayConfig, ServeConfig, Verbosity};
-use crate::server::Sessions;
+use crate::exit;
+use crate::server::Server;
 use crate::shell::quote;
 use crate::transport::{Address, Trust};
 use crate::ui::{self, Key};
-use crate::{exit, server};
 
 /// What it means to trust anybody.
 const INSECURE: &str =
@@ -235,14 +236,15 @@ async fn heed_keys(
 /// A server in this process, on a thread of its own.
 struct Embedded {
     server: Remote,
-    shut_down: oneshot::Sender<()>,
+    shutdown: CancellationToken,
     thread: thread::JoinHandle<()>,
 }
 
 impl Embedded {
     fn start(config: ServeConfig) -> anyhow::Result<Self> {
         let (ready, bound) = std::sync::mpsc::channel();
-        let (shut_down, shutdown) = oneshot::channel();
+        let shutdown = CancellationToken::new();
+        let seen = shutdown.clone();
         let transport = config.transport.clone();
         let serve = move || {
             let serving = super::runtime().and_then(|runtime| {
@@ -259,16 +261,8 @@ impl Embedded {
                 }
             };
             let _ = ready.send(Ok((listener.address(), identity.fingerprint())));
-            let sessions = Arc::new(Sessions::default());
-            let shutdown = async { shutdown.await.unwrap_or_default() };
-            runtime.block_on(server::serve(
-                listener,
-                library,
-                config.server,
-                sessions,
-                |_| {},
-                shutdown,
-            ));
+            let server = Server::new(config.server, library, Arc::default(), |_| {});
+            runtime.block_on(Arc::new(server).serve(listener, seen));
             // What waits for a disk must not keep us.
             runtime.shutdown_background();
         };
@@ -280,11 +274,11 @@ impl Embedded {
             name: None,
             transport,
         };
-        Ok(Self { server, shut_down, thread })
+        Ok(Self { server, shutdown, thread })
     }
 
     fn stop(self) {
-        let _ = self.shut_down.send(());
+        self.shutdown.cancel();
         // A server that panicked has said so.
         let _ = self.thread.join();
     }

@@ -11,7 +11,7 @@ use super::stop;
 use crate::config::{self, Credentials, ServeConfig};
 use crate::exit;
 use crate::media::{self, Library};
-use crate::server::{self, Sessions};
+use crate::server::{ServeEvent, Server, Sessions};
 use crate::shell::quote;
 use crate::transport::{Certificate, Identity, Listener, granted_socket_buffer};
 use crate::ui;
@@ -35,20 +35,20 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let guard = runtime.enter();
     let Bound { listener, identity, library } = bind(&config)?;
     drop(guard);
-    let stopped = stop::listen()?;
-    let shutdown = async { stopped.await.unwrap_or_default() };
+    let shutdown = stop::listen()?;
 
     let sessions = Arc::new(Sessions::default());
     let ui = ui::serve(config.report, sessions.clone()).context("cannot start")?;
     super::start_log(config.report, ui.has_colors(), ui.sender());
     let events = ui.sender();
-    events.send(server::ServeEvent::Listening {
+    events.send(ServeEvent::Listening {
         addr: listener.address(),
         fingerprint: identity.fingerprint(),
         media: library.name(),
         url: url(&listener, &identity, &library),
     });
     let report = move |event| events.send(event);
+    let server = Arc::new(Server::new(config.server, library, sessions, report));
     warn_of_small_buffers(config.transport.socket_buffer);
     warn_of_dates(&identity, &config.credentials);
 
@@ -57,7 +57,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
             let events = ui.sender();
             tokio::spawn(job.heed(move || events.redraw()));
         }
-        server::serve(listener, library, config.server, sessions, report, shutdown).await;
+        server.serve(listener, shutdown).await;
         anyhow::Ok(())
     })?;
     // What waits for a disk must not keep us.
@@ -120,8 +120,12 @@ pub(super) fn bind(config: &ServeConfig) -> anyhow::Result<Bound> {
             Certificate::self_signed(&names, Certificate::DAYS)?.into()
         }
     };
-    let listener =
-        Listener::bind(config.listen, &identity, &config.transport, config.server.max_connections)?;
+    let listener = Listener::bind(
+        config.listen,
+        &identity,
+        &config.transport,
+        config.server.connections.max_connections,
+    )?;
     Ok(Bound { listener, identity, library })
 }
 

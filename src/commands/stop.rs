@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::runtime::Builder;
 use tokio::signal::unix::Signal;
-use tokio::sync::oneshot;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::{Interrupts, job};
 use crate::{exit, ui};
@@ -21,17 +21,17 @@ const PATIENCE: Duration = Duration::from_millis(4500);
 /// patience, ends the process at once.
 ///
 /// It listens on a thread of its own, which no disk can make wait.
-pub(super) fn listen() -> anyhow::Result<oneshot::Receiver<()>> {
+pub(super) fn listen() -> anyhow::Result<CancellationToken> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot listen for signals")?;
     let guard = runtime.enter();
     let mut signals = StopSignals::listen().context("cannot listen for signals")?;
     drop(guard);
-    let (stop, stopped) = oneshot::channel();
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
     let attend = async move {
         signals.next().await;
-        // Where nobody waits for it, it is over already.
-        let _ = stop.send(());
+        stop.cancel();
         let code = tokio::select! {
             () = signals.next() => exit::INTERRUPTED,
             () = sleep(PATIENCE) => exit::DONE,

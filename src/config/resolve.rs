@@ -14,6 +14,7 @@ use super::{
 use crate::cli;
 use crate::client::{Start, Target};
 use crate::protocol::{OpenStream, Version};
+use crate::server::ConnectionLimits;
 use crate::session::Offer;
 use crate::session::client::ScriptedPause;
 use crate::transport::{self, Address, Certificate};
@@ -22,6 +23,9 @@ use crate::{client, server};
 /// After which chunk to pause where nothing is said and the media is only counted, as the origin
 /// client does it.
 const PAUSE_AT: u32 = 3;
+
+/// After how long without an acknowledgement a client counts as gone, whatever it sends.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A setting that config/default.toml gives a value.
 macro_rules! setting {
@@ -187,7 +191,8 @@ fn serve_config(
         credentials,
         server: server::ServeSettings {
             offer,
-            max_connections,
+            connections: ConnectionLimits { max_connections, max_per_address: max_connections },
+            stall_timeout: STALL_TIMEOUT,
             max_rate: setting!(layer.server.max_rate).get(),
             pacing: setting!(layer.server.pacing).into(),
         },

@@ -50,7 +50,7 @@ impl Directory {
     }
 
     /// Opens a title; where it comes in several bitrates, the best for `limit`.
-    pub(super) fn open(&self, title: &str, limit: u32) -> Result<Found, Error> {
+    pub(super) fn open(&self, title: &str, limit: u32) -> Result<Found<File>, Error> {
         if !title::is_title(title) {
             return Err(Error::NoSuchTitle);
         }
@@ -58,7 +58,7 @@ impl Directory {
         let (file, metadata) = opened.or_else(|error| self.check_is_there().and(Err(error)))?;
         if metadata.is_file() {
             let file = File::new(file, &metadata, self.path.join(title));
-            Ok(Found::file(title, title, None, file))
+            Ok(Found::new(title, title, None, file))
         } else if metadata.is_dir() && title::is_renditions(title) {
             drop(file);
             self.open_rendition(title, title, limit)
@@ -74,7 +74,7 @@ impl Directory {
         title: &str,
         folder: &str,
         limit: u32,
-    ) -> Result<Found, Error> {
+    ) -> Result<Found<File>, Error> {
         for (bitrate, name) in self.renditions(folder, limit)? {
             let path = Path::new(folder).join(&name);
             let Some((file, metadata)) = self.if_there(self.open_beneath(&path))? else {
@@ -82,7 +82,7 @@ impl Directory {
             };
             if metadata.is_file() {
                 let file = File::new(file, &metadata, self.path.join(path));
-                return Ok(Found::file(title, &name, Some(bitrate), file));
+                return Ok(Found::new(title, &name, Some(bitrate), file));
             }
         }
         Err(Error::NoSuchTitle)
@@ -104,7 +104,7 @@ impl Directory {
     /// Opens the first by name, in the directory itself, of the titles that are audio or video.
     /// This reads the whole directory, 40 ms for 100,000 files, but not what is beneath it. A title
     /// in trouble is an error: a client is not given another in its place.
-    pub(super) fn open_first(&self, limit: u32) -> Result<Found, Error> {
+    pub(super) fn open_first(&self, limit: u32) -> Result<Found<File>, Error> {
         let mut names = Vec::new();
         for entry in self.entries(ROOT) {
             let (name, _) = entry?;
@@ -123,7 +123,7 @@ impl Directory {
     }
 
     /// Opens the only title there is. The search ends as soon as there are two, or one in trouble.
-    pub(super) fn open_only(&self, limit: u32) -> Result<Found, Error> {
+    pub(super) fn open_only(&self, limit: u32) -> Result<Found<File>, Error> {
         let mut found = Vec::new();
         self.each_title(limit, |title| {
             found.push(title?);
@@ -146,7 +146,7 @@ impl Directory {
     pub(super) fn each_title(
         &self,
         limit: u32,
-        mut visit: impl FnMut(Result<Found, Error>) -> Result<ControlFlow<()>, Error>,
+        mut visit: impl FnMut(Result<Found<File>, Error>) -> Result<ControlFlow<()>, Error>,
     ) -> Result<(), Error> {
         self.check_is_there()?;
         // Only what waits is kept, and one directory is open at a time, however deep they go.

@@ -15,8 +15,9 @@ use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::ReadWriteFlags;
 use tokio::sync::SetOnce;
 
+use super::Error;
 use super::identity::{Change, FileIdentity};
-use super::{Digest, Error};
+use crate::protocol::Digest;
 
 /// How to open what might turn out not to be a regular file: the open of a FIFO does not wait for
 /// somebody to write to it, and a terminal does not become the server's own.

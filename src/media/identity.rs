@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::cache::SourceId;
+
 /// The age, in file time, from which on a change of the bytes is sure to change the identity:
 /// file systems count time in ticks, of up to 2 s on FAT.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -86,6 +88,14 @@ impl FileIdentity {
             && age(self.modified).is_none_or(|age| age >= SETTLED)
     }
 
+    /// Stands for this state among all blocks of a cache.
+    pub(super) fn source_id(self) -> SourceId {
+        let mut id = [0; 16];
+        let hash = hash([self.device].into_iter().chain(self.numbers()));
+        id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        SourceId(id)
+    }
+
     /// What a client may know of it, hashed: the same for a copy that kept the time, on any server.
     pub(super) fn validator(self) -> Bytes {
         let (seconds, nanoseconds) = self.modified;
@@ -95,10 +105,15 @@ impl FileIdentity {
     /// The same for this state alone. The device is left out: its number may be another after a
     /// restart of the machine.
     pub(super) fn salted_validator(self) -> Bytes {
+        hash(self.numbers())
+    }
+
+    /// All numbers but that of the device.
+    fn numbers(self) -> impl Iterator<Item = u64> {
         let Self { device: _, inode, size, modified, changed } = self;
         let [modified, changed] = [modified, changed]
             .map(|(seconds, nanoseconds)| [seconds.cast_unsigned(), nanoseconds.cast_unsigned()]);
-        hash([inode, size].into_iter().chain(modified).chain(changed))
+        [inode, size].into_iter().chain(modified).chain(changed)
     }
 }
 

@@ -5,20 +5,18 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quick_cache::sync::Cache as Bounded;
-use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use super::digest::{DigestState, Digester};
 use super::file::File;
-use super::identity::FileIdentity;
+use super::file_source::Files;
+use super::memory::MemorySource;
 use super::root::Root;
+use super::source::Source;
 use super::trouble::Troubles;
-use super::validators::Validators;
-use super::{Cache, Digest, Entry, Error, Found, Media, Source, blocking};
+use super::{Cache, Entry, Error, Found, Media, blocking};
+use crate::protocol::Digest;
 
 /// For how long a catalogue that is still in use is good for others, too.
 const FRESH: Duration = Duration::from_secs(1);
@@ -26,13 +24,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// For how long a catalogue is kept that nobody waited for any more when it was made.
 const KEPT: Duration = Duration::from_secs(5);
 
-/// Descriptors that no media takes, so that a catalogue can be made however many titles are open:
-/// a walk needs two, and more where the system does not resolve its paths for it.
-const SPARE: u64 = 5;
-
-/// Files that are known to be open, and so are opened only once. Past that some may be open
-/// twice, which costs a descriptor and nothing else.
-const OPEN: usize = 4096;
+/// The clip that is served where no other media is named.
+pub(super) const SAMPLE: (&str, &[u8]) = ("sample.mp4", include_bytes!("../../assets/sample.mp4"));
 
 /// The media of a server: one file, the compiled-in sample, or every file beneath a directory.
 ///
@@ -45,12 +38,12 @@ const OPEN: usize = 4096;
 /// bitrates: its files are named `<bitrate>.<extension>`, in bit/s.
 #[derive(Debug)]
 pub struct Library {
-    root: Root,
-    cache: Arc<Cache>,
-    open: Bounded<FileIdentity, Weak<File>>,
-    digester: Digester,
-    validators: Validators,
-    catalogue: Arc<Mutex<Option<Listing>>>,
+    /// Where files are looked up.
+    root: Option<Root>,
+    files: Files,
+    /// Titles that are no files.
+    sources: Vec<Found<Arc<dyn Source>>>,
+    catalogue: Arc<Mutex<Option<CachedCatalogue>>>,
     troubles: Troubles,
 }
 
@@ -63,13 +56,15 @@ impl Library {
     /// # Errors
     /// There is nothing to stream at `path` now.
     pub fn new(path: Option<&Path>, cache: u64) -> Result<Self, Error> {
-        let cache = Arc::new(Cache::new(cache));
+        let sample = || {
+            let (title, bytes) = SAMPLE;
+            let source: Arc<dyn Source> = Arc::new(MemorySource::new(Bytes::from_static(bytes)));
+            Found::new(title, title, None, source)
+        };
         Ok(Self {
-            root: Root::at(path)?,
-            open: Bounded::new(OPEN),
-            digester: Digester::new(cache.clone()),
-            validators: Validators::new(),
-            cache,
+            root: path.map(Root::at).transpose()?,
+            files: Files::new(Cache::new(cache)),
+            sources: if path.is_none() { vec![sample()] } else { Vec::new() },
             catalogue: Arc::default(),
             troubles: Troubles::default(),
         })
@@ -78,18 +73,22 @@ impl Library {
     /// The same, which keeps the digests that it knows in the file at `path`, so that they are
     /// known after a restart, too. Where that cannot be read or written, they are computed anew.
     pub fn keeping_digests(self, path: &Path) -> Self {
-        self.digester.keep_at(path);
+        self.files.digester.keep_at(path);
         self
     }
 
     /// What people call it: its path, or "the sample clip".
     pub fn name(&self) -> String {
-        self.root.name()
+        self.root.as_ref().map_or_else(|| "the sample clip".into(), Root::name)
     }
 
-    /// The title, unless this is a directory and may have any number.
+    /// The title, unless there may be any number of them.
     pub fn only_title(&self) -> Option<String> {
-        self.root.only_title().map(str::to_owned)
+        let title = match &self.root {
+            Some(root) => root.only_title(),
+            None => self.source(None).map(|found| found.title.as_str()),
+        };
+        title.map(str::to_owned)
     }
 
     /// Opens a title, or the only one there is. Of one in several bitrates, it opens the highest
@@ -99,8 +98,11 @@ impl Library {
     /// [`Error::NoSuchTitle`], whatever the reason; [`Error::TitleNeeded`] or [`Error::NoMedia`]
     /// where none is named; [`Error::Io`] where the server is in trouble, which is in the log then.
     pub async fn open(self: &Arc<Self>, title: Option<&str>, bitrate: u32) -> Result<Media, Error> {
+        if let Some(found) = self.source(title) {
+            return Ok(Media::new(found.clone()));
+        }
         let title = title.map(str::to_owned);
-        self.open_with(move |root| match title {
+        self.open_file(move |root| match title {
             Some(title) => root.open(&title, bitrate),
             None => root.open_only(bitrate),
         })
@@ -113,34 +115,15 @@ impl Library {
     /// # Errors
     /// As [`Library::open`] has them.
     pub async fn open_first(self: &Arc<Self>, bitrate: u32) -> Result<Media, Error> {
-        self.open_with(move |root| root.open_first(bitrate)).await
-    }
-
-    /// Sees to it that `media`, which was opened here, gets its digest.
-    pub fn request_digest(&self, media: &Media) {
-        if let Some(file) = media.found.source.file() {
-            self.digester.request(file);
+        if let Some(found) = self.source(None) {
+            return Ok(Media::new(found.clone()));
         }
-    }
-
-    /// The digest of `media`, which was opened here. It is computed although `media` may be
-    /// dropped, if somebody asks again within a few seconds.
-    pub fn resolve_digest(&self, media: &Media) -> DigestState {
-        match &media.found.source {
-            Source::Memory(_, digest) => DigestState::Known(*digest),
-            Source::File(file) => self.digester.resolve(file),
-        }
-    }
-
-    /// The digest of `media`, which was opened here, if it is known now.
-    pub fn known_digest(&self, media: &Media) -> Option<Digest> {
-        let known = |file: &Arc<File>| self.digester.known(file.identity());
-        media.digest().or_else(|| media.found.source.file().and_then(known))
+        self.open_file(move |root| root.open_first(bitrate)).await
     }
 
     /// The digest of what `title` was when it had this validator, if that was here and is known.
     pub fn digest_behind(&self, title: &str, validator: &[u8]) -> Option<Digest> {
-        self.digester.known(self.validators.state(title, validator)?)
+        self.files.digest_behind(title, validator)
     }
 
     /// All that can be opened now, sorted by title. This opens every file once: for 100,000 it
@@ -155,22 +138,20 @@ impl Library {
     /// then. What is wrong with a single title only leaves it out.
     pub async fn catalogue(self: &Arc<Self>) -> Result<Arc<[Entry]>, Error> {
         let mut latest = self.catalogue.clone().lock_owned().await;
-        if let Some(entries) = latest.as_mut().and_then(Listing::claim) {
+        if let Some(entries) = latest.as_mut().and_then(CachedCatalogue::claim) {
             return Ok(entries);
         }
         let library = self.clone();
         // The lock goes with the walk: who stops waiting for one does not make room for the next.
         let (mut latest, entries) = blocking(move || {
-            let entries =
-                library.root.catalogue().inspect_err(|error| library.troubles.say(error))?;
-            let entries: Arc<[Entry]> = entries.into();
-            *latest = Some(Listing::new(&entries));
+            let entries = library.entries().inspect_err(|error| library.troubles.say(error))?;
+            *latest = Some(CachedCatalogue::new(&entries));
             library.forget_unclaimed();
             Ok((latest, entries))
         })
         .await?;
-        if let Some(listing) = &mut *latest {
-            listing.unclaimed = None;
+        if let Some(cached) = &mut *latest {
+            cached.unclaimed = None;
         }
         Ok(entries)
     }
@@ -181,78 +162,58 @@ impl Library {
         Handle::current().spawn(async move {
             sleep(KEPT).await;
             if let Some(catalogue) = catalogue.upgrade()
-                && let Some(listing) = &mut *catalogue.lock().await
-                && listing.made.elapsed() >= KEPT
+                && let Some(cached) = &mut *catalogue.lock().await
+                && cached.made.elapsed() >= KEPT
             {
-                listing.unclaimed = None;
+                cached.unclaimed = None;
             }
         });
     }
 
-    async fn open_with(
+    /// The title that is no file; without a title, the only one where there are no files.
+    fn source(&self, title: Option<&str>) -> Option<&Found<Arc<dyn Source>>> {
+        match (title, &*self.sources) {
+            (Some(title), sources) => sources.iter().find(|found| found.title == title),
+            (None, [only]) if self.root.is_none() => Some(only),
+            _ => None,
+        }
+    }
+
+    async fn open_file(
         self: &Arc<Self>,
-        open: impl FnOnce(&Root) -> Result<Found, Error> + Send + 'static,
+        open: impl FnOnce(&Root) -> Result<Found<File>, Error> + Send + 'static,
     ) -> Result<Media, Error> {
         let library = self.clone();
         blocking(move || {
-            let media = open(&library.root).and_then(|found| library.media(found));
+            let root = library.root.as_ref().ok_or(Error::NoSuchTitle)?;
+            let media = open(root).and_then(|found| library.files.source(found)).map(Media::new);
             media.inspect_err(|error| library.troubles.say(error))
         })
         .await
     }
 
-    fn media(&self, mut found: Found) -> Result<Media, Error> {
-        let validator = match &mut found.source {
-            Source::Memory(_, digest) => Bytes::copy_from_slice(digest),
-            Source::File(file) => {
-                let shared = self.share(file);
-                if Arc::ptr_eq(&shared, file) && !leaves_spare_descriptors(file) {
-                    return Err(file.error(Errno::MFILE.into()));
-                }
-                *file = shared;
-                self.validator(&found.title, file.identity())
-            }
-        };
-        Ok(Media::new(found, validator, self.cache.clone()))
-    }
-
-    fn validator(&self, title: &str, identity: FileIdentity) -> Bytes {
-        self.validators.assign(title, identity, |other| {
-            let known = self.digester.known(identity);
-            known.is_some() && known == self.digester.known(other)
-        })
-    }
-
-    /// The file that is open already, if it is in the same state, so that all sessions share one
-    /// descriptor and one digest. Where that has none, or not a good one, a new one is another try.
-    fn share(&self, file: &Arc<File>) -> Arc<File> {
-        let identity = file.identity();
-        let open = self.open.get(&identity).and_then(|open| open.upgrade());
-        if let Some(open) = open.filter(|open| !open.needs_new_digest()) {
-            return open;
+    /// The catalogue as it is now. Blocks.
+    fn entries(&self) -> Result<Arc<[Entry]>, Error> {
+        let sources = self.sources.iter().cloned();
+        let mut entries: Vec<_> = sources.map(|found| found.entry(|source| source.len())).collect();
+        if let Some(root) = &self.root {
+            entries.extend(root.catalogue()?);
         }
-        self.open.insert(identity, Arc::downgrade(file));
-        file.clone()
+        entries.sort_unstable_by(|a, b| a.title.cmp(&b.title));
+        Ok(entries.into())
     }
-}
-
-/// Whether there are enough descriptors left beside that of a file that was opened just now: it
-/// has the lowest number that was free.
-fn leaves_spare_descriptors(file: &File) -> bool {
-    let number = u64::try_from(file.descriptor()).unwrap_or_default();
-    getrlimit(Resource::Nofile).current.is_none_or(|limit| number + SPARE < limit)
 }
 
 /// A catalogue that somebody may still have.
 #[derive(Debug)]
-struct Listing {
+struct CachedCatalogue {
     made: Instant,
     entries: Weak<[Entry]>,
     /// Until those who asked for it have it.
     unclaimed: Option<Arc<[Entry]>>,
 }
 
-impl Listing {
+impl CachedCatalogue {
     fn new(entries: &Arc<[Entry]>) -> Self {
         let unclaimed = Some(entries.clone());
         Self { made: Instant::now(), entries: Arc::downgrade(entries), unclaimed }

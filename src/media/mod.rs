@@ -6,41 +6,40 @@ mod cache;
 mod digest;
 mod directory;
 mod file;
+mod file_source;
 mod generate;
 mod identity;
 mod library;
+mod memory;
 mod root;
+mod source;
 #[cfg(test)]
 mod tests;
 mod title;
 mod trouble;
 mod validators;
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 
+use crate::protocol::Digest;
 use block::BLOCK;
+use source::{Pending, Source};
+
 pub use cache::Cache;
-use cache::Piece;
-pub use digest::DigestState;
-use file::File;
 pub use generate::generate;
 pub use library::Library;
+pub use source::Read;
 
-/// The clip that is served where no other media is named.
-pub const SAMPLE: &[u8] = include_bytes!("../../assets/sample.mp4");
-
-/// The BLAKE3-256 of all bytes of some media.
-pub type Digest = [u8; 32];
-
-/// The most that the system is asked to read of a file before a session needs it, bytes. A paced
-/// session is worth a second of it: thousands of them must not fill the memory with what they
-/// might want.
-const MOST_AHEAD: u64 = 1024 * 1024;
+/// The most that is read of media before its session needs it, bytes. A paced session has one
+/// second of it read ahead: thousands of them must not fill the memory.
+const MAX_AHEAD: u64 = 1024 * 1024;
 
 /// Media cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +74,8 @@ pub enum Error {
 pub struct Entry {
     /// What to ask for.
     pub title: String,
-    /// Bytes in all.
-    pub size: u64,
+    /// Bytes in all; `None` while it is live.
+    pub size: Option<u64>,
     /// The IANA media type.
     pub media_type: &'static str,
     /// Bit/s, of a title that comes in several bitrates: the highest, whose size and type these
@@ -84,88 +83,59 @@ pub struct Entry {
     pub bitrate: Option<u32>,
 }
 
-impl From<Found> for Entry {
-    fn from(found: Found) -> Self {
-        let size = found.source.len();
-        let Found { title, media_type, bitrate, source: _ } = found;
-        Self { title, size, media_type, bitrate }
-    }
-}
-
-/// A title that was found and opened.
+/// A title that was found, with its open file or its source.
 #[derive(Debug, Clone)]
-struct Found {
+struct Found<S> {
     title: String,
     media_type: &'static str,
     bitrate: Option<u32>,
-    source: Source,
+    source: S,
 }
 
-impl Found {
-    /// A file that is called `name`, which says its type.
-    fn file(title: &str, name: &str, bitrate: Option<u32>, file: File) -> Self {
-        Self {
-            title: title.to_owned(),
-            media_type: title::media_type(name),
-            bitrate,
-            source: Source::File(Arc::new(file)),
-        }
+impl<S> Found<S> {
+    /// Something that is called `name`, which says its type.
+    fn new(title: &str, name: &str, bitrate: Option<u32>, source: S) -> Self {
+        Self { title: title.to_owned(), media_type: title::media_type(name), bitrate, source }
+    }
+
+    fn entry(self, size: impl FnOnce(&S) -> Option<u64>) -> Entry {
+        let Self { title, media_type, bitrate, source } = self;
+        Entry { title, size: size(&source), media_type, bitrate }
     }
 }
 
-#[derive(Debug, Clone)]
-enum Source {
-    Memory(Bytes, Digest),
-    File(Arc<File>),
-}
-
-impl Source {
-    fn file(&self) -> Option<&Arc<File>> {
-        match self {
-            Self::Memory(..) => None,
-            Self::File(file) => Some(file),
-        }
-    }
-
-    fn len(&self) -> u64 {
-        match self {
-            Self::Memory(bytes, _) => bytes.len() as u64,
-            Self::File(file) => file.len(),
-        }
-    }
-}
-
-/// Opened media: its bytes do not change, or reading it fails. A file may grow meanwhile, by which
-/// its media stays as long as it was; that what it had before is still there shows in the digest.
+/// Opened media, which is read in order by one session.
 #[derive(Debug)]
 pub struct Media {
-    found: Found,
-    validator: Bytes,
-    cache: Arc<Cache>,
-    /// How far ahead of a session the system reads its file, bytes.
+    found: Found<Arc<dyn Source>>,
+    /// Bytes after each read that are likely to be read next.
     ahead: u64,
-    reading: Option<Reading>,
+    waiting: Option<WaitingRead>,
 }
 
-/// A read that waits for a disk, from this byte on and of so many at most. It is not given up when
-/// whoever asked stops waiting and asks again: a client could have a slow disk asked for the same
-/// with every PDU.
-#[derive(Debug)]
-struct Reading {
-    asked: (u64, usize),
-    read: JoinHandle<Result<Bytes, Error>>,
+/// A read that could not be done at once.
+struct WaitingRead {
+    offset: u64,
+    max: usize,
+    read: Pending<'static, Result<Read, Error>>,
+}
+
+impl fmt::Debug for WaitingRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WaitingRead").field("offset", &self.offset).finish_non_exhaustive()
+    }
 }
 
 impl Media {
-    fn new(found: Found, validator: Bytes, cache: Arc<Cache>) -> Self {
-        Self { found, validator, cache, ahead: MOST_AHEAD, reading: None }
+    fn new(found: Found<Arc<dyn Source>>) -> Self {
+        Self { found, ahead: MAX_AHEAD, waiting: None }
     }
 
-    /// The same, for a session at this rate in bit/s, where 0 is as fast as it goes.
+    /// Sets the rate of the session in bit/s; 0 is as fast as it goes.
     pub fn at_rate(self, rate: u64) -> Self {
         let ahead = match rate {
-            0 => MOST_AHEAD,
-            rate => (rate / 8).clamp(BLOCK as u64, MOST_AHEAD),
+            0 => MAX_AHEAD,
+            rate => (rate / 8).clamp(BLOCK as u64, MAX_AHEAD),
         };
         Self { ahead, ..self }
     }
@@ -185,77 +155,66 @@ impl Media {
         self.found.bitrate
     }
 
-    /// Bytes in all.
-    pub fn len(&self) -> u64 {
+    /// Bytes in all; `None` while it is live.
+    pub fn size(&self) -> Option<u64> {
         self.found.source.len()
     }
 
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// 32 bytes that stand for what it is: of a file, for its size and modification time, or for
-    /// all that the system knows of its state where this server has seen its title in two that
-    /// have these in common.
+    /// Returns 1 to 64 bytes that other media does not have.
     pub fn validator(&self) -> Bytes {
-        self.validator.clone()
+        self.found.source.validator()
     }
 
-    /// Whether this validator was given out for what it is now.
+    /// Returns true if this validator was given out for what it is now.
     pub fn goes_by(&self, validator: &[u8]) -> bool {
-        let salted = || Some(self.found.source.file()?.identity().salted_validator());
-        validator == self.validator || salted().is_some_and(|salted| validator == salted)
+        self.found.source.goes_by(validator)
     }
 
     /// The digest of all its bytes, if it is known now.
     pub fn digest(&self) -> Option<Digest> {
-        match &self.found.source {
-            Source::Memory(_, digest) => Some(*digest),
-            Source::File(file) => file.digest(),
-        }
+        self.found.source.digest()
     }
 
-    /// The digest of all its bytes, as soon as it is known; that is never, unless
-    /// [`Library::request_digest`] was called. `None` if it will not be: the file
-    /// changed or cannot be read, too many others wait for theirs, or the [`Library`] is gone.
-    pub async fn digested(&self) -> Option<Digest> {
-        match &self.found.source {
-            Source::Memory(_, digest) => Some(*digest),
-            Source::File(file) => file.digested().await,
-        }
+    /// Has the digest computed while the media is in use.
+    pub fn request_digest(&self) {
+        self.found.source.request_digest();
     }
 
-    /// At least one byte and at most `max` from `offset` on, fewer than `max` where a block of the
-    /// cache or the media ends. Empty only at the end of the media. When the future is dropped, the
-    /// same question goes on where it was.
+    /// Waits for the digest; for ever, unless [`Media::request_digest`] was called. `None` if
+    /// there will be none: the bytes changed or cannot be read, too many others wait for theirs,
+    /// or the [`Library`] is gone.
+    pub fn digested(&self) -> impl Future<Output = Option<Digest>> + use<> {
+        let source = self.found.source.clone();
+        async move { source.digested().await }
+    }
+
+    /// Returns the digest, or `None` if there is none. Else has it computed even if the media is
+    /// dropped, for as long as somebody asks again within a few seconds.
+    pub fn resolve_digest(&self) -> Poll<Option<Digest>> {
+        self.found.source.resolve_digest()
+    }
+
+    /// Reads at least one byte and at most `max` at `offset`. Waits for a disk, or where live media
+    /// has no more yet. When the future is dropped, the same read goes on where it was.
     ///
     /// # Errors
-    /// The file cannot be read, or is not what it was.
-    pub async fn read(&mut self, offset: u64, max: usize) -> Result<Bytes, Error> {
-        let file = match &self.found.source {
-            Source::Memory(bytes, _) => {
-                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-                return Ok(bytes.slice(start..bytes.len().min(start.saturating_add(max))));
-            }
-            Source::File(file) => file,
-        };
-        let asked = (offset, max);
-        let reading = match self.reading.take().filter(|reading| reading.asked == asked) {
-            Some(reading) => reading,
+    /// The bytes cannot be read, or are not what they were.
+    pub async fn read(&mut self, offset: u64, max: usize) -> Result<Read, Error> {
+        let source = &self.found.source;
+        let asked = |waiting: &WaitingRead| (waiting.offset, waiting.max) == (offset, max);
+        let waiting = match self.waiting.take().filter(asked) {
+            Some(waiting) => waiting,
             None => {
-                let Some(piece) = Piece::new(file, offset, max) else { return Ok(Bytes::new()) };
-                if let Some(bytes) = self.cache.read_at_once(file, &piece)? {
-                    return Ok(bytes);
+                if let Some(read) = source.read_now(offset, max)? {
+                    return Ok(read);
                 }
-                let read = self.cache.clone().read(file.clone(), piece, self.ahead);
-                Reading { asked, read: tokio::spawn(read) }
+                let read = source.clone().read(offset, max, self.ahead);
+                WaitingRead { offset, max, read }
             }
         };
-        let reading = self.reading.insert(reading);
-        let read = (&mut reading.read).await;
-        self.reading = None;
-        finished(read)
+        let read = self.waiting.insert(waiting).read.as_mut().await;
+        self.waiting = None;
+        read
     }
 }
 

@@ -6,21 +6,14 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
 use super::directory::{self, Directory};
 use super::file::{File, OPEN_FLAGS};
 use super::trouble::refusal;
-use super::{Entry, Error, Found, SAMPLE, Source, title};
-
-/// The title of the compiled-in sample.
-const SAMPLE_TITLE: &str = "sample.mp4";
+use super::{Entry, Error, Found, title};
 
 /// Where the titles of a library are. All its methods block.
 #[derive(Debug)]
 pub(super) enum Root {
-    /// The compiled-in clip.
-    Sample(Found),
     /// One file. It is opened by its path each time, for it may be replaced by another.
     File { title: String, path: PathBuf },
     /// One title in several bitrates.
@@ -30,9 +23,8 @@ pub(super) enum Root {
 }
 
 impl Root {
-    /// What is at `path`; the sample, if that is `None`.
-    pub(super) fn at(path: Option<&Path>) -> Result<Self, Error> {
-        let Some(path) = path else { return Ok(Self::Sample(sample())) };
+    /// What is at `path`.
+    pub(super) fn at(path: &Path) -> Result<Self, Error> {
         let io_error = |source| Error::Io { path: path.to_owned(), source };
         let title = title_of(path);
         let metadata = fs::metadata(path).map_err(io_error)?;
@@ -53,7 +45,6 @@ impl Root {
     /// What people call it.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Sample(_) => "the sample clip".into(),
             Self::File { path, .. } => path.display().to_string(),
             Self::Renditions { directory, .. } | Self::Directory(directory) => {
                 directory.path().display().to_string()
@@ -64,15 +55,13 @@ impl Root {
     /// The title, where there can be no other.
     pub(super) fn only_title(&self) -> Option<&str> {
         match self {
-            Self::Sample(Found { title, .. })
-            | Self::File { title, .. }
-            | Self::Renditions { title, .. } => Some(title),
+            Self::File { title, .. } | Self::Renditions { title, .. } => Some(title),
             Self::Directory(_) => None,
         }
     }
 
     /// Opens a title; where it comes in several bitrates, the best for `limit`.
-    pub(super) fn open(&self, title: &str, limit: u32) -> Result<Found, Error> {
+    pub(super) fn open(&self, title: &str, limit: u32) -> Result<Found<File>, Error> {
         match self {
             Self::Directory(directory) => directory.open(title, limit).map_err(refusal),
             single if single.only_title() == Some(title) => single.open_only(limit),
@@ -81,9 +70,8 @@ impl Root {
     }
 
     /// Opens the only title.
-    pub(super) fn open_only(&self, limit: u32) -> Result<Found, Error> {
+    pub(super) fn open_only(&self, limit: u32) -> Result<Found<File>, Error> {
         let found = match self {
-            Self::Sample(sample) => Ok(sample.clone()),
             Self::File { title, path } => open_file(title, path),
             Self::Renditions { title, directory } => {
                 directory.open_rendition(title, directory::ROOT, limit)
@@ -94,43 +82,32 @@ impl Root {
     }
 
     /// Opens what a client gets that cannot name a title.
-    pub(super) fn open_first(&self, limit: u32) -> Result<Found, Error> {
+    pub(super) fn open_first(&self, limit: u32) -> Result<Found<File>, Error> {
         match self {
             Self::Directory(directory) => directory.open_first(limit).map_err(refusal),
             single => single.open_only(limit),
         }
     }
 
-    /// All titles, sorted. Those of a directory that are in trouble are left out.
+    /// All titles, in no order. Those of a directory that are in trouble are left out.
     pub(super) fn catalogue(&self) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::new();
         // The highest bitrate stands for a title that comes in several.
         match self {
             Self::Directory(directory) => directory.each_title(u32::MAX, |found| {
                 match found {
-                    Ok(found) => entries.push(found.into()),
+                    Ok(found) => entries.push(found.entry(|file| Some(file.len()))),
                     Err(error) => directory.leave_out(error)?,
                 }
                 Ok(ControlFlow::Continue(()))
             })?,
             single => match single.open_only(u32::MAX) {
-                Ok(found) => entries.push(found.into()),
+                Ok(found) => entries.push(found.entry(|file| Some(file.len()))),
                 Err(Error::NoSuchTitle) => {}
                 Err(error) => return Err(error),
             },
         }
-        entries.sort_unstable_by(|a: &Entry, b| a.title.cmp(&b.title));
         Ok(entries)
-    }
-}
-
-fn sample() -> Found {
-    Found {
-        title: SAMPLE_TITLE.to_owned(),
-        media_type: title::media_type(SAMPLE_TITLE),
-        bitrate: None,
-        // Half a megabyte is hashed in less than a millisecond.
-        source: Source::Memory(Bytes::from_static(SAMPLE), blake3::hash(SAMPLE).into()),
     }
 }
 
@@ -141,13 +118,13 @@ fn title_of(path: &Path) -> String {
     title
 }
 
-fn open_file(title: &str, path: &Path) -> Result<Found, Error> {
+fn open_file(title: &str, path: &Path) -> Result<Found<File>, Error> {
     let opened = open(path).and_then(|file| Ok((file.metadata()?, file)));
     let (metadata, file) = opened.map_err(|source| Error::Io { path: path.to_owned(), source })?;
     if !metadata.is_file() {
         return Err(Error::NoSuchTitle);
     }
-    Ok(Found::file(title, title, None, File::new(file, &metadata, path.to_owned())))
+    Ok(Found::new(title, title, None, File::new(file, &metadata, path.to_owned())))
 }
 
 fn open(path: &Path) -> io::Result<fs::File> {

@@ -4,19 +4,19 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::Shared;
+use super::answer::{Answer, PendingAnswer};
+use super::connection::ConnectionContext;
+use super::event::ServeEvent;
 use super::grant::in_trouble;
-use super::output::{Heartbeat, Output, Progress};
-use super::progress::{ServeEvent, SessionPhase};
-use super::work::{Answer, Work};
+use super::sender::{Heartbeat, SendOutcome, SessionSender};
+use super::sessions::SessionPhase;
 use crate::protocol::{Frame, Options, Pdu, Version};
 use crate::session::Time;
-use crate::session::server::{Action, Input, Reason, Refusal, ServerSession, State};
-use crate::transport::{self, Handle, Incoming, Outgoing, ReceiveError};
+use crate::session::server::{Action, Delivery, Input, Reason, Refusal, ServerSession, State};
+use crate::transport::{self, Incoming, Outgoing, ReceiveError};
 
 /// How long a client may take to acknowledge the end of a session that is over for the server.
 const DELIVERY_GRACE: Duration = Duration::from_secs(3);
@@ -26,20 +26,16 @@ const ABORT_GRACE: Duration = Duration::from_millis(500);
 
 /// Drives one session over one stream.
 pub(super) struct Driver {
-    shared: Arc<Shared>,
-    connection: Handle,
+    context: Arc<ConnectionContext>,
     incoming: Incoming,
-    output: Output,
+    sender: SessionSender,
     /// The session's clock reads zero here.
     began: Instant,
     machine: ServerSession,
     /// The title that OPEN_STREAM named.
     wanted: Option<String>,
-    shutdown: watch::Receiver<bool>,
-    /// Its sender is gone when the connection is.
-    connected: watch::Receiver<()>,
     /// The answer that the client waits for.
-    work: Work,
+    answer: PendingAnswer,
     /// What came behind a question that was not answered yet, and waits for that.
     held: Option<Input>,
     /// Whether the client can still send something.
@@ -50,26 +46,18 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        shared: Arc<Shared>,
-        connection: Handle,
-        connected: watch::Receiver<()>,
+        context: Arc<ConnectionContext>,
         (outgoing, incoming): (Outgoing, Incoming),
     ) -> Self {
-        let offer = &shared.settings.offer;
         let began = Instant::now();
-        let (keepalive, session_timeout) = (offer.keepalive, offer.session_timeout);
-        let machine =
-            ServerSession::new(connection.version(), keepalive, session_timeout, Time::ZERO);
+        let timeouts = context.server.settings.timeouts();
         Self {
-            shutdown: shared.shutdown.clone(),
-            shared,
-            connection,
             incoming,
-            output: Output::new(outgoing, began),
+            sender: SessionSender::new(outgoing, began),
             began,
-            machine,
-            connected,
-            work: Work::default(),
+            machine: ServerSession::new(context.handle.version(), timeouts, Time::ZERO),
+            context,
+            answer: PendingAnswer::default(),
             held: None,
             wanted: None,
             listening: true,
@@ -79,21 +67,21 @@ impl Driver {
 
     /// Runs the session to its end.
     pub(super) async fn run(&mut self) {
-        let peer = self.connection.peer();
+        let peer = self.context.handle.peer();
         let reason = match self.converse().await {
             Ok(reason) => reason.to_string(),
             Err(error) => format!("connection lost: {error}"),
         };
         debug!(%peer, reason, "session over");
-        if let Some(session) = self.output.session() {
-            self.shared.sessions.remove(session.id);
-            (self.shared.report)(ServeEvent::Closed {
-                session: session.id,
+        if let Some(session) = self.sender.session() {
+            let meter = session.running.meter();
+            (self.context.server.report)(ServeEvent::Closed {
+                session: session.running.id(),
                 peer,
                 reason,
-                bytes: session.meter.bytes(),
-                chunks: session.meter.seq().into(),
-                elapsed: session.meter.opened.elapsed(),
+                bytes: meter.bytes(),
+                chunks: meter.seq().into(),
+                elapsed: meter.opened.elapsed(),
             });
         }
     }
@@ -110,17 +98,25 @@ impl Driver {
                 None => {}
                 Some(Action::Open(open, options)) => {
                     self.wanted.clone_from(&options.title);
-                    let version = self.connection.version();
-                    self.work.open(self.shared.clone(), version, open, options);
+                    match &self.context.refusal {
+                        Some(refusal) => self.answer.refuse(refusal.clone()),
+                        None => {
+                            let ConnectionContext { server, handle, .. } = &*self.context;
+                            self.answer.open(server.clone(), handle.version(), open, options);
+                        }
+                    }
                 }
                 Some(Action::SendAck) => self.acknowledge(),
                 Some(Action::SendNack(refusal)) => self.refuse(refusal),
-                Some(Action::SendList) => self.work.list(&self.shared),
-                Some(Action::SendHeartbeat) => self.output.owe(Heartbeat::Own),
-                Some(Action::Echo(timestamp)) => self.output.owe(Heartbeat::Echo(timestamp)),
+                Some(Action::SendList) => match &self.context.refusal {
+                    Some(refusal) => self.answer.refuse(refusal.clone()),
+                    None => self.answer.list(&self.context.server),
+                },
+                Some(Action::SendHeartbeat) => self.sender.owe(Heartbeat::Own),
+                Some(Action::Echo(timestamp)) => self.sender.owe(Heartbeat::Echo(timestamp)),
                 Some(Action::Close(reason)) => {
-                    self.work.stop();
-                    self.output.close(reason.to_wire(), None);
+                    self.answer.stop();
+                    self.sender.close(reason.to_wire(), None);
                     closing = Some(reason);
                 }
                 Some(Action::Abort(reason)) => {
@@ -132,7 +128,9 @@ impl Driver {
             self.note_state(before);
             if let (Some(reason), State::Closed) = (&closing, self.machine.state()) {
                 // The session is over whether or not the client still listens.
-                let _ = timeout(DELIVERY_GRACE, self.output.push(false)).await;
+                if timeout(DELIVERY_GRACE, self.sender.push(false)).await.is_err() {
+                    self.sender.reset(reason.to_wire());
+                }
                 return Ok(reason.clone());
             }
         }
@@ -143,7 +141,7 @@ impl Driver {
     async fn next_input(&mut self) -> Result<Input, transport::Error> {
         let state = self.machine.state();
         loop {
-            let answering = self.work.is_under_way() || self.output.is_listing();
+            let answering = self.answer.is_owed() || self.sender.is_listing();
             if !answering && let Some(held) = self.held.take() {
                 return Ok(held);
             }
@@ -154,7 +152,8 @@ impl Driver {
                     None => pending().await,
                 }
             };
-            let listening = self.listening && self.held.is_none() && !self.output.is_clogged();
+            let listening = self.listening && self.held.is_none() && !self.sender.is_full();
+            let ConnectionContext { shutdown, lost, .. } = &*self.context;
             let input = tokio::select! {
                 biased;
                 frame = self.incoming.frame(), if listening => match frame {
@@ -167,26 +166,29 @@ impl Driver {
                     Err(ReceiveError::Transport(error)) => disconnected(error, state),
                 },
                 // Where nobody listens, nobody else hears of it.
-                Err(_) = self.connected.changed(), if answering => Err(transport::Error::Closed),
-                () = tick => Ok(Input::Tick),
-                () = shut_down(&mut self.shutdown), if state != State::Closing => {
-                    Ok(Input::Shutdown)
+                () = lost.cancelled(), if answering => Err(transport::Error::Closed),
+                () = tick => Ok(Input::Tick(Delivery::default())),
+                () = shutdown.cancelled(), if state != State::Closing => {
+                    Ok(Input::End(Reason::Shutdown))
                 }
-                answer = self.work.answer(), if answering => Ok(self.take(answer)),
-                progress = self.output.push(state == State::Streaming) => match progress {
-                    Ok(Progress::MediaEnded) => Ok(Input::MediaEnded),
-                    Ok(Progress::MediaFailed(error)) => {
+                answer = self.answer.next(), if answering => Ok(self.take(answer)),
+                outcome = self.sender.push(state == State::Streaming) => match outcome {
+                    Ok(SendOutcome::MediaEnded) => Ok(Input::End(Reason::Complete)),
+                    Ok(SendOutcome::MediaNotKept) => Ok(Input::End(Reason::Behind)),
+                    Ok(SendOutcome::MediaFailed(error)) => {
                         warn!(error = &error as &dyn std::error::Error, "the media failed");
-                        Ok(Input::MediaFailed)
+                        Ok(Input::End(Reason::MediaFailed))
                     }
-                    Ok(Progress::Delivered) => Ok(Input::Delivered),
-                    Ok(Progress::Listed) => Ok(Input::Listed),
-                    Ok(Progress::Unclogged) => continue,
+                    Ok(SendOutcome::DigestResolved) => Ok(Input::DigestResolved),
+                    Ok(SendOutcome::Delivered) => Ok(Input::Delivered),
+                    Ok(SendOutcome::Listed) => Ok(Input::Listed),
+                    Ok(SendOutcome::HasRoom) => continue,
                     Err(error) => disconnected(error, state),
                 },
             };
             match input {
                 Ok(input) if answering && has_to_wait(&input) => self.held = Some(input),
+                Ok(Input::Tick(_)) => return Ok(Input::Tick(self.sender.delivery().await)),
                 input => return input,
             }
         }
@@ -196,13 +198,12 @@ impl Driver {
     fn take(&mut self, answer: Answer) -> Input {
         match answer {
             Answer::Grant(Ok(grant)) => {
-                let session_id = self.shared.assign_session_id();
-                self.output.open(session_id, grant, self.connection.peer());
-                Input::Opened { session_id }
+                let ConnectionContext { server, handle, .. } = &*self.context;
+                self.sender.open(grant, handle.peer(), &server.sessions)
             }
             Answer::Grant(Err(refusal)) => Input::Refused(refusal),
             Answer::Catalogue(Ok(entries)) => {
-                self.output.list(entries);
+                self.sender.list(entries);
                 Input::Listed
             }
             Answer::Catalogue(Err(_)) => Input::Refused(in_trouble()),
@@ -211,13 +212,12 @@ impl Driver {
 
     /// Sends OPEN_ACK and makes the session known.
     fn acknowledge(&mut self) {
-        self.output.acknowledge();
-        let Some(session) = self.output.session() else { return };
-        self.shared.sessions.insert(session.id, session.meter.clone());
-        (self.shared.report)(ServeEvent::Opened {
-            session: session.id,
-            peer: self.connection.peer(),
-            version: self.connection.version(),
+        self.sender.acknowledge();
+        let Some(session) = self.sender.session() else { return };
+        (self.context.server.report)(ServeEvent::Opened {
+            session: session.running.id(),
+            peer: self.context.handle.peer(),
+            version: self.context.handle.version(),
             bitrate: session.grant.ack.bitrate,
             rate: session.grant.rate,
             title: Some(session.grant.media.title().to_owned()),
@@ -231,26 +231,26 @@ impl Driver {
             Some(reason) => format!("{code}: {reason}"),
             None => code.to_string(),
         };
-        let code = code.to_wire(self.connection.version());
+        let code = code.to_wire(self.context.handle.version());
         let options =
             Options { retry_after, ..reason.as_deref().map(Options::reason).unwrap_or_default() };
-        self.output.queue(&Pdu::OpenNack(code, options));
-        let (peer, title) = (self.connection.peer(), self.wanted.take());
-        (self.shared.report)(ServeEvent::Refused { peer, title, code, reason: words });
+        self.sender.queue(&Pdu::OpenNack(code, options));
+        let (peer, title) = (self.context.handle.peer(), self.wanted.take());
+        (self.context.server.report)(ServeEvent::Refused { peer, title, code, reason: words });
     }
 
     /// Ends the connection with an error. Version 2 says why before.
     async fn abort(&mut self, reason: &Reason) {
         let code = reason.to_wire();
-        if self.connection.version() != Version::V1 {
-            self.output.close(code, Some(&reason.to_string()));
-            let _ = timeout(ABORT_GRACE, self.output.push(false)).await;
+        if self.context.handle.version() != Version::V1 {
+            self.sender.close(code, Some(&reason.to_string()));
+            let _ = timeout(ABORT_GRACE, self.sender.push(false)).await;
         }
-        self.connection.close(code.0);
+        self.context.handle.close(code.0);
     }
 
     fn ignore(&mut self, what: &str) {
-        let peer = self.connection.peer();
+        let peer = self.context.handle.peer();
         match std::mem::replace(&mut self.warned, true) {
             false => warn!(%peer, "ignored {what}, which has no place here"),
             true => debug!(%peer, "ignored {what}"),
@@ -261,31 +261,27 @@ impl Driver {
     fn note_state(&mut self, before: State) {
         let now = self.began.elapsed();
         let state = self.machine.state();
-        let Some(session) = self.output.session_mut().filter(|_| state != before) else { return };
-        let (id, seq) = (session.id, session.meter.seq());
+        let Some(session) = self.sender.session_mut().filter(|_| state != before) else { return };
+        let (id, meter) = (session.running.id(), session.running.meter());
+        let seq = meter.seq();
         match state {
             State::Streaming => {
                 session.pacer.iter_mut().for_each(|pacer| pacer.run(now));
-                session.meter.set_phase(SessionPhase::Streaming);
+                meter.set_phase(SessionPhase::Streaming);
                 if before == State::Paused {
-                    (self.shared.report)(ServeEvent::Resumed { session: id, seq });
+                    (self.context.server.report)(ServeEvent::Resumed { session: id, seq });
                 }
             }
             State::Paused => {
                 session.pacer.iter_mut().for_each(|pacer| pacer.pause(now));
-                session.meter.set_phase(SessionPhase::Paused);
-                (self.shared.report)(ServeEvent::Paused { session: id, seq });
+                meter.set_phase(SessionPhase::Paused);
+                (self.context.server.report)(ServeEvent::Paused { session: id, seq });
             }
             State::Idle | State::Closing | State::Closed => {
-                session.meter.set_phase(SessionPhase::Closing);
+                meter.set_phase(SessionPhase::Closing);
             }
         }
     }
-}
-
-/// Waits until the server shuts down.
-async fn shut_down(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|down| *down).await;
 }
 
 /// Whether this is for later where a question is not answered yet: they are answered in order.

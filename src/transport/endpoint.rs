@@ -35,7 +35,7 @@ const RECEIVE_WINDOW: u64 = 2 * 1024 * 1024;
 const CONTROL_WINDOW: u64 = 64 * 1024;
 /// How many streams a client may have open at once: its session, and a LIST beside it.
 const STREAMS: u64 = 2;
-/// What a server keeps of a stream until it is acknowledged, bytes. Measured: less is slower for
+/// What either side keeps of a stream until it is acknowledged, bytes. Measured: less is slower for
 /// an unpaced stream, and 4 MiB too, because the buffer is scanned for every packet.
 pub(super) const SEND_BUFFER: u32 = 1024 * 1024;
 /// The congestion window that a server begins with, bytes. At the usual ten packets a first chunk
@@ -202,6 +202,7 @@ impl Connector {
             .with_max_handshake_duration(self.patience + HANDSHAKE_SLACK)
             .and_then(|limits| limits.with_data_window(RECEIVE_WINDOW))
             .and_then(|limits| limits.with_bidirectional_local_data_window(RECEIVE_WINDOW))
+            .and_then(|limits| limits.with_max_send_buffer_size(SEND_BUFFER))
             .and_then(|limits| limits.with_max_open_remote_bidirectional_streams(0))
             .and_then(|limits| limits.with_max_open_remote_unidirectional_streams(0))
             .map_err(setting)?;

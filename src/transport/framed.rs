@@ -20,6 +20,10 @@ const RECEIVE_BATCH: usize = 32;
 /// How much makes the send buffer full, bytes: the usual chunk still fits in.
 const FULL: u32 = SEND_BUFFER - FIRST_FLIGHT as u32;
 
+/// How much may not be acknowledged when the stream is ended, bytes: from then on the transport
+/// does not tell how much that is, and what the peer takes has to be seen.
+const LAST_BYTES: u64 = 16 * 1024;
+
 /// Headers of chunks are cut from blocks of this size, bytes: one allocation serves dozens, and
 /// thousands of sessions can have one each.
 const PREFIX_BLOCK: usize = 512;
@@ -37,6 +41,8 @@ pub struct Outgoing {
     path: Arc<Path>,
     /// Media bytes queued.
     media: u64,
+    /// Bytes queued.
+    total: u64,
 }
 
 /// How far the end of a stream is.
@@ -58,6 +64,7 @@ impl Outgoing {
             end: End::Open,
             path,
             media: 0,
+            total: 0,
         }
     }
 
@@ -69,7 +76,9 @@ impl Outgoing {
     /// Queues a PDU.
     pub fn queue(&mut self, pdu: &Pdu) {
         debug!("sent {pdu}, session {}", self.session_id);
-        self.queue.push(pdu.encode(self.version, self.session_id));
+        let pdu = pdu.encode(self.version, self.session_id);
+        self.total += pdu.len() as u64;
+        self.queue.push(pdu);
     }
 
     /// Queues a HEARTBEAT with the time of the clock, which is returned.
@@ -92,6 +101,7 @@ impl Outgoing {
         self.queue.push(self.prefixes.split().freeze());
         self.queue.extend(slices);
         self.media += u64::from(length);
+        self.total += prefix.len() as u64 + u64::from(length);
     }
 
     /// Queues the end of the stream; nothing may be queued after it.
@@ -125,7 +135,7 @@ impl Outgoing {
             Poll::Ready(Ok::<_, Error>(()))
         })
         .await?;
-        if self.end == End::Wanted {
+        if self.end == End::Wanted && unacknowledged(&mut self.stream).await? <= LAST_BYTES {
             self.end = End::Sent;
             self.stream.finish()?;
         }
@@ -143,13 +153,7 @@ impl Outgoing {
         loop {
             // Made before looking, so that no acknowledgement is missed in between.
             let acknowledged = self.path.acknowledged.notified();
-            let available = poll_fn(|cx| {
-                Poll::Ready(match self.stream.poll_send_ready(cx) {
-                    Poll::Ready(available) => available,
-                    Poll::Pending => Ok(0),
-                })
-            });
-            let held = (SEND_BUFFER as usize).saturating_sub(available.await?) as u64;
+            let held = unacknowledged(&mut self.stream).await?;
             let carried = self.media.saturating_sub(held);
             let tried = FIRST_FLIGHT + 2 * carried;
             if held < self.path.send_ahead().min(tried).min(most.min(FULL).into()) {
@@ -165,9 +169,49 @@ impl Outgoing {
     /// # Errors
     /// The connection is gone or the peer refuses the stream.
     pub async fn delivered(&mut self) -> Result<(), Error> {
-        self.drain().await?;
-        Ok(self.stream.close().await?)
+        let path = self.path.clone();
+        loop {
+            let acknowledged = path.acknowledged.notified();
+            self.drain().await?;
+            if self.end == End::Sent {
+                return Ok(self.stream.close().await?);
+            }
+            acknowledged.await;
+        }
     }
+
+    /// Bytes queued so far, on the wire.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// How many of the bytes queued the peer has acknowledged. Of the last few before the end of
+    /// the stream nothing is known.
+    pub async fn acknowledged(&mut self) -> u64 {
+        let held = match unacknowledged(&mut self.stream).await {
+            Ok(held) => held,
+            Err(_) => LAST_BYTES,
+        };
+        let queued: usize = self.queue.iter().map(Bytes::len).sum();
+        self.total.saturating_sub(held + queued as u64)
+    }
+
+    /// Gives up what is not acknowledged, and tells the peer so with an error code.
+    pub fn reset(&mut self, code: u16) {
+        // A stream that is over has nothing to give up.
+        let _ = self.stream.reset(u32::from(code).into());
+    }
+}
+
+/// How many bytes the transport holds that are not acknowledged. Does not wait.
+async fn unacknowledged(stream: &mut SendStream) -> Result<u64, Error> {
+    let available = poll_fn(|cx| {
+        Poll::Ready(match stream.poll_send_ready(cx) {
+            Poll::Ready(available) => available,
+            Poll::Pending => Ok(0),
+        })
+    });
+    Ok((SEND_BUFFER as usize).saturating_sub(available.await?) as u64)
 }
 
 /// The receiving side of a session's stream.

@@ -16,13 +16,17 @@ use quicstream::protocol::{
     Chunk, CloseReason, Decoder, Frame, OpenAck, OpenStream, Options, Payload, Pdu, Role, Version,
 };
 use quicstream::session::client::{ClientSession, Input as ClientInput};
-use quicstream::session::server::{Input as ServerInput, ServerSession};
+use quicstream::session::server::{Delivery, Input as ServerInput, ServerSession, Timeouts};
 
 const CHUNK: usize = 64 * 1024;
 const CHUNKS: u32 = 16;
 const SESSION: u32 = 1;
 const KEEPALIVE: Duration = Duration::from_secs(5);
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUTS: Timeouts = Timeouts {
+    keepalive: KEEPALIVE,
+    session: Duration::from_secs(30),
+    stall: Duration::from_secs(30),
+};
 
 /// A stream of chunks in the pieces in which packets bring it.
 fn chunks_in_pieces(piece: usize) -> Vec<Bytes> {
@@ -120,9 +124,9 @@ fn frame(pdu: Pdu) -> Frame {
 }
 
 fn streaming_server() -> ServerSession {
-    let server = ServerSession::new(Version::V2, KEEPALIVE, TIMEOUT, Duration::ZERO);
+    let server = ServerSession::new(Version::V2, TIMEOUTS, Duration::ZERO);
     let (server, _) = server.step(ServerInput::Frame(frame(open())), Duration::ZERO);
-    server.step(ServerInput::Opened { session_id: SESSION }, Duration::ZERO).0
+    server.step(ServerInput::Opened { session_id: SESSION, owes_digest: false }, Duration::ZERO).0
 }
 
 fn streaming_client() -> ClientSession {
@@ -145,7 +149,7 @@ fn steps(criterion: &mut Criterion) {
         bencher.iter(|| black_box(server).step(ServerInput::Frame(frame(Pdu::Pause)), now));
     });
     group.bench_function("server, Tick", |bencher| {
-        bencher.iter(|| black_box(server).step(ServerInput::Tick, now));
+        bencher.iter(|| black_box(server).step(ServerInput::Tick(Delivery::default()), now));
     });
 
     let client = streaming_client();

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use quicstream::client::{self, Outcome, PlayEvent, Sink, Start, Target};
 use quicstream::media::Library;
 use quicstream::protocol::{OpenStream, Version};
-use quicstream::server::{self, Pacing, Sessions};
+use quicstream::server::{self, ConnectionLimits, Pacing};
 use quicstream::session::Offer;
 use quicstream::transport::{Address, Congestion, Identity, Listener, TransportSettings, Trust};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::common::media;
 use crate::harness::*;
@@ -39,7 +40,13 @@ fn offers() -> server::ServeSettings {
         keepalive: Duration::from_secs(1),
         session_timeout: Duration::from_secs(3),
     };
-    server::ServeSettings { offer, max_connections: 10, max_rate: 0, pacing: Pacing::Client }
+    server::ServeSettings {
+        offer,
+        connections: ConnectionLimits { max_connections: 10, max_per_address: 10 },
+        max_rate: 0,
+        pacing: Pacing::Client,
+        stall_timeout: Duration::from_secs(30),
+    }
 }
 
 fn identity(home: &Path) -> Identity {
@@ -74,9 +81,8 @@ impl Server {
                 }
             };
             ready.send(listener.address()).unwrap();
-            let sessions = Arc::<Sessions>::default();
-            let forever = std::future::pending();
-            let serving = server::serve(listener, library, offers(), sessions, report, forever);
+            let server = server::Server::new(offers(), library, Arc::default(), report);
+            let serving = Arc::new(server).serve(listener, CancellationToken::new());
             runtime.block_on(async {
                 tokio::select! {
                     () = serving => {}

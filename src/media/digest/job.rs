@@ -5,11 +5,12 @@ use std::time::SystemTime;
 
 use tracing::debug;
 
+use crate::media::Error;
 use crate::media::block::BLOCK;
-use crate::media::cache::Cache;
+use crate::media::cache::{Cache, SourceId};
 use crate::media::file::File;
 use crate::media::identity::FileIdentity;
-use crate::media::{Digest, Error};
+use crate::protocol::Digest;
 
 /// Blocks that are hashed before it is another file's turn: 4 MiB take a few milliseconds, and a
 /// disk that has to seek for them loses little time.
@@ -37,6 +38,8 @@ struct Pass {
     began: FileIdentity,
     /// Whether a change after that shows in the state.
     settled: bool,
+    /// Of the blocks that the cache may have.
+    blocks: SourceId,
     hasher: blake3::Hasher,
     offset: u64,
 }
@@ -138,13 +141,14 @@ impl Pass {
     fn begin(file: &File) -> Result<Self, Error> {
         let began = file.state()?;
         let settled = began.is_settled(SystemTime::now());
-        Ok(Self { began, settled, hasher: blake3::Hasher::new(), offset: 0 })
+        let blocks = file.identity().source_id();
+        Ok(Self { began, settled, blocks, hasher: blake3::Hasher::new(), offset: 0 })
     }
 
     fn hash_block(&mut self, file: &File, cache: &Cache, buffer: &mut [u8]) -> Result<(), Error> {
         // The cache has the blocks of the state in which the file was opened, and no other.
         let is_cached = self.settled && self.began == file.identity();
-        if let Some(block) = is_cached.then(|| cache.peek(file.identity(), self.offset)).flatten() {
+        if let Some(block) = is_cached.then(|| cache.peek(self.blocks, self.offset)).flatten() {
             self.hasher.update(&block);
             self.offset += block.len() as u64;
             return Ok(());

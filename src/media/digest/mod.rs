@@ -10,17 +10,19 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache as Bounded;
 use tracing::{debug, warn};
 
+use super::Error;
 use super::block::BLOCK;
 use super::cache::Cache;
 use super::file::File;
 use super::identity::FileIdentity;
-use super::{Digest, Error};
+use crate::protocol::Digest;
 use job::{Job, Slice};
 use queue::Queue;
 use store::Store;
@@ -30,17 +32,6 @@ const SAVE_GAP: Duration = Duration::from_secs(10);
 
 /// How long the end waits for what is known to be written.
 const LAST_SAVE: Duration = Duration::from_secs(1);
-
-/// What can be said of the digest of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DigestState {
-    /// It is known.
-    Known(Digest),
-    /// It is not known yet: ask again in a second.
-    Pending,
-    /// The file cannot be read.
-    Unreadable,
-}
 
 /// Where digests are asked for. Its thread starts with the first question and ends, within a
 /// block, when this is dropped.
@@ -114,21 +105,21 @@ impl Digester {
 
     /// The digest of `file`. It is computed even if nobody has the file open meanwhile, for as
     /// long as somebody asks again.
-    pub(super) fn resolve(&self, file: &Arc<File>) -> DigestState {
+    pub(super) fn resolve(&self, file: &Arc<File>) -> Poll<Option<Digest>> {
         self.request(file);
         if let Some(digest) = file.digest() {
-            return DigestState::Known(digest);
+            return Poll::Ready(Some(digest));
         }
         let mut line = self.shared.line();
         if line.queue.is_unreadable(file.identity()) {
-            return DigestState::Unreadable;
+            return Poll::Ready(None);
         }
         // Only the thread lets go of what is held.
         if line.running && !file.needs_new_digest() {
             line.queue.hold(file, Instant::now());
             self.shared.changed.notify_all();
         }
-        DigestState::Pending
+        Poll::Pending
     }
 
     fn enqueue(&self, file: &Arc<File>) {

@@ -9,8 +9,8 @@ use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use tracing::debug;
 
-use crate::media::Digest;
 use crate::media::identity::FileIdentity;
+use crate::protocol::Digest;
 
 /// The most digests in a file.
 pub(super) const MOST: usize = 4096;

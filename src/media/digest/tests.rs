@@ -1,5 +1,6 @@
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::task::Poll;
 
 use super::*;
 
@@ -110,7 +111,7 @@ async fn what_cannot_be_read_is_said_to_be_so() {
     let digest = tokio::time::timeout(Duration::from_secs(60), broken.digested()).await;
     assert_eq!(digest.unwrap(), None);
     let again = Arc::new(File::new(write_only(), &metadata, path.clone()));
-    assert_eq!(digester.resolve(&again), DigestState::Unreadable);
+    assert_eq!(digester.resolve(&again), Poll::Ready(None));
 }
 
 /// A file of two slices and a bit, each of its bytes `byte`, that can be changed.

@@ -1,9 +1,12 @@
+use std::any::Any;
 use std::fs::File as StdFile;
 use std::sync::Weak;
+use std::task::Poll;
 
 use super::*;
 use crate::media::file::File;
-use crate::media::{Digest, DigestState, Source};
+use crate::media::file_source::FileSource;
+use crate::protocol::Digest;
 
 /// A file that keeps the thread busy for as long as a test lasts, without taking space.
 fn endless(path: &Path) -> StdFile {
@@ -13,10 +16,8 @@ fn endless(path: &Path) -> StdFile {
 }
 
 fn file_of(media: &Media) -> &Arc<File> {
-    match &media.found.source {
-        Source::File(file) => file,
-        Source::Memory(..) => panic!("no file"),
-    }
+    let source: &dyn Any = &*media.found.source;
+    &source.downcast_ref::<FileSource>().unwrap().file
 }
 
 fn digest_of(bytes: &[u8]) -> Option<Digest> {
@@ -164,7 +165,7 @@ async fn blocks_that_are_in_memory_are_not_read_again() {
     let _other = library.open(Some("a.mp4"), 1).await.unwrap();
     assert_eq!(bytes_of(&mut media).await, bytes);
     let reads = Watch::on(&path, WatchFlags::ACCESS);
-    library.request_digest(&media);
+    media.request_digest();
     assert_eq!(soon(media.digested()).await, digest_of(&bytes));
     assert_eq!(reads.seen(), 0);
 }
@@ -177,7 +178,7 @@ async fn that_of_a_file_that_was_just_written_is_not_kept() {
     let library = library(dir.path());
     let first = open(&library, "a.mp4").await.unwrap();
     assert_eq!(soon(first.digested()).await, digest_of(b"a"));
-    assert_eq!(library.known_digest(&first), digest_of(b"a"), "for those who have it open");
+    assert_eq!(first.digest(), digest_of(b"a"), "for those who have it open");
     settle(&path).await;
     let second = open(&library, "a.mp4").await.unwrap();
     assert!(!Arc::ptr_eq(file_of(&first), file_of(&second)));
@@ -231,8 +232,8 @@ async fn a_client_that_is_told_to_come_back_finds_it_computed() {
     let library = library(dir.path());
     soon(async {
         // Nobody has it open while the client is away.
-        while library.resolve_digest(&library.open(None, 1).await.unwrap())
-            != DigestState::Known(blake3::hash(&bytes).into())
+        while library.open(None, 1).await.unwrap().resolve_digest()
+            != Poll::Ready(digest_of(&bytes))
         {
             tokio::task::yield_now().await;
         }
@@ -250,6 +251,6 @@ async fn nothing_is_computed_that_nobody_asks_for() {
     let asked = open(&library, "b.mp4").await.unwrap();
     assert_eq!(soon(asked.digested()).await, digest_of(b"b"));
     assert_eq!(unasked.digest(), None, "it was opened before, and there is one thread");
-    library.request_digest(&unasked);
+    unasked.request_digest();
     assert_eq!(soon(unasked.digested()).await, digest_of(b"a"));
 }

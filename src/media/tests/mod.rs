@@ -10,12 +10,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 
 use super::identity::FileIdentity;
-use super::{Entry, Error, Library, Media};
+use super::{Entry, Error, Library, Media, Read};
 
 fn library(path: &Path) -> Arc<Library> {
     Arc::new(Library::new(Some(path), 0).unwrap())
@@ -28,16 +29,28 @@ fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
 
 async fn open(library: &Arc<Library>, title: &str) -> Result<Media, Error> {
     let media = library.open(Some(title), u32::MAX).await?;
-    library.request_digest(&media);
+    media.request_digest();
     Ok(media)
 }
 
 async fn bytes_of(media: &mut Media) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while (bytes.len() as u64) < media.len() {
-        bytes.extend(media.read(bytes.len() as u64, usize::MAX).await.unwrap());
+    loop {
+        match media.read(bytes.len() as u64, usize::MAX).await.unwrap() {
+            Read::Bytes(more) => bytes.extend(more),
+            Read::End => return bytes,
+            Read::NotKept => panic!("files are kept"),
+        }
     }
-    bytes
+}
+
+/// What a read brought; nothing at the end of the media.
+fn bytes(read: Result<Read, Error>) -> Bytes {
+    match read.unwrap() {
+        Read::Bytes(bytes) => bytes,
+        Read::End => Bytes::new(),
+        Read::NotKept => panic!("files are kept"),
+    }
 }
 
 fn titles(entries: &[Entry]) -> Vec<&str> {

@@ -65,7 +65,7 @@ async fn it_is_one_title_and_its_files_are_none() {
     let entries = library.catalogue().await.unwrap();
     let one = Entry {
         title: "one.renditions".into(),
-        size: "2000000.webm".len() as u64,
+        size: Some("2000000.webm".len() as u64),
         media_type: "video/webm",
         bitrate: Some(2_000_000),
     };

@@ -12,10 +12,15 @@ use crate::protocol::Version::{V1, V2};
 use crate::protocol::{
     Chunk, CloseReason, Error, Frame, Kind, OpenAck, OpenStream, Options, Payload, Pdu, Version,
 };
+use crate::session::server::{Delivery, Input as ServerInput, Timeouts};
 
 const KEEPALIVE: Duration = Duration::from_secs(5);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_CHUNK: usize = 4;
+
+/// The delivery is looked at less often than the other timers run out.
+const TIMEOUTS: Timeouts =
+    Timeouts { keepalive: KEEPALIVE, session: SESSION_TIMEOUT, stall: Duration::from_secs(400) };
 
 const ACK: OpenAck =
     OpenAck { bitrate: 8, max_chunk_size: MAX_CHUNK as u32, keepalive: 5, session_timeout: 30 };
@@ -87,6 +92,11 @@ fn chunk(seq: u32) -> Pdu {
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
+}
+
+/// A tick of a server whose client has everything.
+const fn server_tick() -> ServerInput {
+    ServerInput::Tick(Delivery { acknowledged: 0, outstanding: false })
 }
 
 /// The last moment before.

@@ -238,12 +238,12 @@ impl World {
                     connection.to_client.send(message, self.now);
                 }
                 if connection.media.is_empty() {
-                    self.step_server(server::Input::MediaEnded);
+                    self.step_server(server::Input::End(server::Reason::Complete));
                 }
             }
             (Turn::ServerTick, Some(connection)) => {
                 let before = connection.server;
-                self.step_server(server::Input::Tick);
+                self.step_server(server_tick());
                 let after = self.connection.as_ref().map(|connection| connection.server);
                 let moved = after.is_none_or(|after| {
                     after.deadline() > before.deadline() || after.state() != before.state()
@@ -288,12 +288,12 @@ impl World {
             }
             Event::Restart(down) => {
                 self.up_at = self.up_at.max(self.now + millis(down));
-                self.step_server(server::Input::Shutdown);
+                self.step_server(server::Input::End(server::Reason::Shutdown));
             }
             Event::Change => {
                 self.generation += 1;
                 // A file's identity is checked before each block that is read.
-                self.step_server(server::Input::MediaFailed);
+                self.step_server(server::Input::End(server::Reason::MediaFailed));
             }
         }
     }
@@ -329,7 +329,7 @@ impl World {
         self.connection = Some(Connection {
             client: if self.paused { client.paused() } else { client },
             client_id: 0,
-            server: ServerSession::new(V2, KEEPALIVE, SESSION_TIMEOUT, self.now),
+            server: ServerSession::new(V2, TIMEOUTS, self.now),
             server_id: 0,
             to_server: Link::new(to_server.clone()),
             to_client: Link::new(to_client.clone()),
@@ -443,7 +443,7 @@ impl World {
                 connection.media.advance(offset);
                 let session_id = self.connections as u32;
                 connection.server_id = session_id;
-                return self.step_server(Input::Opened { session_id });
+                return self.step_server(Input::Opened { session_id, owes_digest: false });
             }
             Some(Action::SendAck) => {
                 let offset = total - connection.media.len();

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::protocol::NackCode;
-use crate::session::server::{Action, Input, Reason, Refusal, ServerSession, State};
+use crate::session::server::{Action, Delivery, Input, Reason, Refusal, ServerSession, State};
 use State::{Closed, Closing, Idle, Paused, Streaming};
 
 const STATES: [State; 5] = [Idle, Streaming, Paused, Closing, Closed];
 
 fn opened() -> Input {
-    Input::Opened { session_id: SESSION }
+    Input::Opened { session_id: SESSION, owes_digest: false }
 }
 
 fn refusal() -> Refusal {
@@ -35,11 +35,13 @@ fn inputs(state: State) -> Vec<Input> {
         opened(),
         Input::Refused(refusal()),
         Input::Listed,
-        Input::MediaEnded,
-        Input::MediaFailed,
+        Input::DigestResolved,
+        Input::End(Reason::Complete),
+        Input::End(Reason::Shutdown),
+        Input::End(Reason::MediaFailed),
+        Input::End(Reason::Behind),
         Input::Delivered,
-        Input::Shutdown,
-        Input::Tick,
+        server_tick(),
     ];
     pdus.chain(others).collect()
 }
@@ -79,7 +81,7 @@ fn violation(error: &Error) -> Cell {
 /// added to [`inputs`]).
 #[rustfmt::skip]
 fn table(version: Version, input: &Input) -> [Cell; 5] {
-    use Reason::{Client, Complete, MediaFailed, NeverOpened, Shutdown};
+    use Reason::{Client, Complete, NeverOpened, Shutdown};
     match input {
         //                                 IDLE, STREAMING, PAUSED, CLOSING, CLOSED
         Input::Frame(Frame::Pdu { pdu, .. }) => match pdu {
@@ -108,14 +110,15 @@ fn table(version: Version, input: &Input) -> [Cell; 5] {
         Input::Opened { .. } => [(Some(Streaming), Some(Action::SendAck)), nothing(), nothing(), nothing(), nothing()],
         Input::Refused(refusal) => [act(Action::SendNack(refusal.clone())), nothing(), nothing(), nothing(), nothing()],
         Input::Listed => [nothing(), nothing(), nothing(), nothing(), nothing()],
-        Input::MediaEnded => [nothing(), close(Closing, Complete), nothing(), nothing(), nothing()],
-        Input::MediaFailed => match version {
-            V1 => [nothing(), abort(MediaFailed), abort(MediaFailed), nothing(), nothing()],
-            V2 => [nothing(), close(Closed, MediaFailed), close(Closed, MediaFailed), nothing(), nothing()],
+        Input::DigestResolved => [nothing(), nothing(), nothing(), nothing(), nothing()],
+        Input::End(Complete) => [nothing(), close(Closing, Complete), nothing(), nothing(), nothing()],
+        Input::End(Shutdown) => [close(Closing, Shutdown), close(Closing, Shutdown), close(Closing, Shutdown), nothing(), nothing()],
+        Input::End(reason) => match version {
+            V1 => [nothing(), abort(reason.clone()), abort(reason.clone()), nothing(), nothing()],
+            V2 => [nothing(), close(Closed, reason.clone()), close(Closed, reason.clone()), nothing(), nothing()],
         },
         Input::Delivered => [nothing(), nothing(), nothing(), to(Closed), nothing()],
-        Input::Shutdown => [close(Closing, Shutdown), close(Closing, Shutdown), close(Closing, Shutdown), nothing(), nothing()],
-        Input::Tick => [nothing(), nothing(), nothing(), nothing(), nothing()],
+        Input::Tick(_) => [nothing(), nothing(), nothing(), nothing(), nothing()],
     }
 }
 
@@ -130,10 +133,10 @@ fn session(version: Version, state: State, now: Duration) -> ServerSession {
         Idle => vec![],
         Streaming => vec![opened()],
         Paused => vec![opened(), Input::Frame(pdu(Pdu::Pause))],
-        Closing => vec![opened(), Input::MediaEnded],
-        Closed => vec![opened(), Input::MediaEnded, Input::Delivered],
+        Closing => vec![opened(), Input::End(Reason::Complete)],
+        Closed => vec![opened(), Input::End(Reason::Complete), Input::Delivered],
     };
-    let new = ServerSession::new(version, KEEPALIVE, SESSION_TIMEOUT, now);
+    let new = ServerSession::new(version, TIMEOUTS, now);
     let server = way.into_iter().fold(new, |server, input| server.step(input, now).0);
     assert_eq!(server.state(), state);
     server
@@ -189,7 +192,9 @@ fn a_session_id_is_assigned_once_and_only_by_opening() {
     let (_, action) = server.step(Input::Frame(pdu(beat.clone())), secs(0));
     assert_eq!(action, violation(&Error::SessionId { got: SESSION, want: 0 }).1);
     // What a driver reports late changes nothing.
-    let server = session(V2, Streaming, secs(0)).step(Input::Opened { session_id: 8 }, secs(0)).0;
+    let server = session(V2, Streaming, secs(0))
+        .step(Input::Opened { session_id: 8, owes_digest: false }, secs(0))
+        .0;
     assert_eq!(server.step(Input::Frame(pdu(beat)), secs(0)).1, Some(Action::Echo(9)));
 }
 
@@ -220,7 +225,7 @@ fn no_session_times_out_while_it_waits_for_its_answer() {
                 let server = session(version, Idle, secs(0));
                 let server = server.step(Input::Frame(question.clone()), secs(20)).0;
                 assert_eq!(server.deadline(), None, "{label}");
-                let (server, action) = server.step(Input::Tick, secs(500));
+                let (server, action) = server.step(server_tick(), secs(500));
                 assert_eq!((server.state(), action), (Idle, None), "{label}");
                 let beat = Pdu::Heartbeat { timestamp: 9, echo: false };
                 let beat = Input::Frame(Frame::Pdu { session_id: 0, pdu: beat });
@@ -238,7 +243,7 @@ fn a_client_that_takes_the_catalogue_is_there() {
     let server = session(V2, Idle, secs(0)).step(Input::Listed, secs(29)).0;
     let server = server.step(Input::Listed, secs(58)).0;
     assert_eq!(server.deadline(), Some(secs(88)));
-    let (server, action) = server.step(Input::Tick, secs(88));
+    let (server, action) = server.step(server_tick(), secs(88));
     assert_eq!((server.state(), action), (Closed, Some(Action::Close(Reason::Timeout))));
 }
 
@@ -251,9 +256,11 @@ fn reasons_have_the_numbers_of_the_protocol() {
         Reason::Shutdown,
         Reason::Timeout,
         Reason::MediaFailed,
+        Reason::Behind,
+        Reason::Stalled,
         Reason::Violation(VERSION),
     ];
-    assert_eq!(reasons.map(|reason| reason.to_wire().0), [0, 1, 1, 2, 3, 4, 99]);
+    assert_eq!(reasons.map(|reason| reason.to_wire().0), [0, 1, 1, 2, 3, 4, 5, 6, 99]);
 }
 
 #[test]
@@ -283,10 +290,10 @@ fn a_session_without_a_pdu_for_the_session_timeout_is_over() {
             Closing => Some(&last[1]),
             Closed => None,
         };
-        let (before, action) = server.step(Input::Tick, just_before(secs(130)));
+        let (before, action) = server.step(server_tick(), just_before(secs(130)));
         assert_eq!(before.state(), state);
         assert!(matches!(action, None | Some(Action::SendHeartbeat)), "{state:?}: {action:?}");
-        let (server, action) = server.step(Input::Tick, secs(130));
+        let (server, action) = server.step(server_tick(), secs(130));
         assert_eq!((server.state(), action.as_ref()), (Closed, expected), "{state:?}");
         assert_eq!(server.deadline(), None);
     }
@@ -295,7 +302,7 @@ fn a_session_without_a_pdu_for_the_session_timeout_is_over() {
 /// Steps `input` at 20 s into a session whose last PDU came at 0 s, and says when it times out.
 fn timeout_after(version: Version, state: State, input: Input) -> Option<Duration> {
     let (server, _) = session(version, state, secs(0)).step(input, secs(20));
-    (20..100).map(secs).find(|now| server.step(Input::Tick, *now).0.state() == Closed)
+    (20..100).map(secs).find(|now| server.step(server_tick(), *now).0.state() == Closed)
 }
 
 #[test]
@@ -317,7 +324,7 @@ fn only_a_valid_pdu_puts_the_session_timeout_off() {
             Input::Frame(Frame::Skipped { kind: 200 }),
             Input::Frame(Frame::Skipped { kind: 4 }),
             Input::Frame(Frame::Malformed(malformed(Kind::OpenStream))),
-            Input::Tick,
+            server_tick(),
         ] {
             let label = format!("{version:?}, {state:?} on {other:?}");
             assert_eq!(timeout_after(version, state, other), Some(secs(30)), "{label}");
@@ -333,18 +340,18 @@ fn a_paused_server_sends_heartbeats_by_itself() {
 fn paused_heartbeats(version: Version) {
     let streaming = session(version, Streaming, secs(0));
     assert_eq!(streaming.deadline(), Some(secs(30)), "chunks are signs of life enough");
-    assert_eq!(streaming.step(Input::Tick, secs(29)).1, None);
+    assert_eq!(streaming.step(server_tick(), secs(29)).1, None);
 
     let (mut server, _) = streaming.step(Input::Frame(pdu(Pdu::Pause)), secs(2));
     for due in [secs(7), secs(12), secs(17), secs(22), secs(27)] {
         assert_eq!(server.deadline(), Some(due));
-        assert_eq!(server.step(Input::Tick, just_before(due)).1, None);
-        let (next, action) = server.step(Input::Tick, due);
+        assert_eq!(server.step(server_tick(), just_before(due)).1, None);
+        let (next, action) = server.step(server_tick(), due);
         assert_eq!((next.state(), action), (Paused, Some(Action::SendHeartbeat)));
         server = next;
     }
     assert_eq!(server.deadline(), Some(secs(32)));
-    assert_eq!(server.step(Input::Tick, secs(32)).1, Some(Action::Close(Reason::Timeout)));
+    assert_eq!(server.step(server_tick(), secs(32)).1, Some(Action::Close(Reason::Timeout)));
     let (server, _) = server.step(Input::Frame(pdu(Pdu::Resume)), secs(31));
     assert_eq!(server.deadline(), Some(secs(61)), "no heartbeats once it goes on");
 }
@@ -355,10 +362,133 @@ fn a_tick_at_the_deadline_is_never_in_vain() {
     for (version, state) in sessions() {
         let mut server = session(version, state, secs(3));
         while let Some(deadline) = server.deadline() {
-            let (next, _) = server.step(Input::Tick, deadline);
+            let (next, _) = server.step(server_tick(), deadline);
             assert!(next.deadline().is_none_or(|later| later > deadline), "{state:?}");
             server = next;
         }
         assert_eq!(server.state(), Closed);
     }
+}
+
+/// Bytes of a session that a client has acknowledged, with more on the way.
+fn delivered(acknowledged: u64) -> Input {
+    Input::Tick(Delivery { acknowledged, outstanding: true })
+}
+
+/// A session that looks after its client's progress every five seconds, for twenty.
+fn watchful(version: Version, state: State) -> ServerSession {
+    let timeouts = Timeouts { session: secs(500), stall: secs(20), ..TIMEOUTS };
+    let new = ServerSession::new(version, timeouts, secs(0));
+    let end = Input::End(Reason::Complete);
+    let way = match state {
+        Idle => vec![Input::Listed],
+        Streaming => vec![opened()],
+        Closing => vec![opened(), end],
+        Paused | Closed => unreachable!("nothing is sent there"),
+    };
+    way.into_iter().fold(new, |server, input| server.step(input, secs(0)).0)
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_gone_whatever_it_says() {
+    for version in Version::ALL {
+        for state in [Idle, Streaming, Closing] {
+            let label = format!("{version:?}, {state:?}");
+            let mut server = watchful(version, state);
+            let beat = Pdu::Heartbeat { timestamp: 9, echo: false };
+            for now in [5, 10, 15] {
+                let own_id = own_id(state);
+                let beat = Input::Frame(Frame::Pdu { session_id: own_id, pdu: beat.clone() });
+                server = server.step(beat, secs(now)).0;
+                assert_eq!(server.deadline(), Some(secs(now)), "{label}");
+                let (next, action) = server.step(delivered(0), secs(now));
+                assert_eq!((next.state(), action), (state, None), "{label}, {now}");
+                server = next;
+            }
+            let (server, action) = server.step(delivered(0), secs(20));
+            let told = match (version, state) {
+                (V1, _) | (_, Closing) => Action::Abort(Reason::Stalled),
+                (V2, _) => Action::Close(Reason::Stalled),
+            };
+            assert_eq!((server.state(), action), (Closed, Some(told)), "{label}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_takes_a_byte_now_and_then_or_pauses_is_there() {
+    for state in [Streaming, Closing] {
+        let mut server = watchful(V2, state);
+        for (acknowledged, now) in (1..).zip([15, 30, 45]) {
+            server = server.step(delivered(acknowledged), secs(now)).0;
+            assert_eq!(server.state(), state, "{now}");
+        }
+        // All that was on the way has arrived: it is the media's turn.
+        let everything = Input::Tick(Delivery { acknowledged: 3, outstanding: false });
+        server = server.step(everything, secs(64)).0;
+        assert_eq!(server.step(delivered(3), secs(83)).0.state(), state);
+
+        // In CLOSING a pause changes nothing but this.
+        let mut server = server.step(Input::Frame(pdu(Pdu::Pause)), secs(65)).0;
+        for now in [70, 90, 200] {
+            let beat = Pdu::Heartbeat { timestamp: 9, echo: false };
+            server = server.step(Input::Frame(pdu(beat)), secs(now)).0;
+            server = server.step(delivered(3), secs(now)).0;
+        }
+        let server = server.step(Input::Frame(pdu(Pdu::Resume)), secs(200)).0;
+        assert_eq!(server.state(), state);
+        assert_eq!(server.step(delivered(3), secs(219)).0.state(), state);
+        assert_eq!(server.step(delivered(3), secs(220)).0.state(), Closed);
+    }
+}
+
+/// A session that has sent all of its media at 10 s and owes its digest.
+fn owing_digest() -> ServerSession {
+    let opened = Input::Opened { session_id: SESSION, owes_digest: true };
+    let server = session(V2, Idle, secs(10)).step(opened, secs(10)).0;
+    let (server, action) = server.step(Input::End(Reason::Complete), secs(10));
+    assert_eq!((server.state(), action), (Streaming, None));
+    server
+}
+
+#[test]
+fn the_end_waits_for_the_digest() {
+    let (server, action) = owing_digest().step(Input::DigestResolved, secs(12));
+    assert_eq!((server.state(), action), (Streaming, None));
+    assert_eq!(server.deadline(), Some(secs(12)));
+    let (server, action) = server.step(server_tick(), secs(12));
+    assert_eq!((server.state(), action), close_of(Closing, Reason::Complete));
+}
+
+#[test]
+fn the_end_waits_for_the_digest_no_longer_than_a_client_waits_for_a_sign_of_life() {
+    let server = owing_digest();
+    assert_eq!(server.deadline(), Some(secs(15)));
+    assert_eq!(server.step(server_tick(), just_before(secs(15))).1, None);
+    let (server, action) = server.step(server_tick(), secs(15));
+    assert_eq!((server.state(), action), close_of(Closing, Reason::Complete));
+}
+
+#[test]
+fn a_digest_that_is_known_before_the_end_keeps_nobody_waiting() {
+    let opened = Input::Opened { session_id: SESSION, owes_digest: true };
+    let server = session(V2, Idle, secs(0)).step(opened, secs(0)).0;
+    let server = server.step(Input::DigestResolved, secs(1)).0;
+    let (server, action) = server.step(Input::End(Reason::Complete), secs(2));
+    assert_eq!((server.state(), action), close_of(Closing, Reason::Complete));
+}
+
+#[test]
+fn a_pause_at_the_end_puts_the_end_off() {
+    let server = owing_digest().step(Input::Frame(pdu(Pdu::Pause)), secs(11)).0;
+    let server = server.step(Input::DigestResolved, secs(12)).0;
+    let (server, action) = server.step(server_tick(), secs(13));
+    assert_eq!((server.state(), action), (Paused, None));
+    let server = server.step(Input::Frame(pdu(Pdu::Resume)), secs(20)).0;
+    let (server, action) = server.step(server_tick(), secs(20));
+    assert_eq!((server.state(), action), close_of(Closing, Reason::Complete));
+}
+
+fn close_of(state: State, reason: Reason) -> (State, Option<Action>) {
+    (state, Some(Action::Close(reason)))
 }

@@ -125,7 +125,7 @@ impl World {
             now: Time::ZERO,
             events: events.collect(),
             client: ClientSession::new(version, scenario.script, secs(10), Time::ZERO),
-            server: ServerSession::new(version, KEEPALIVE, SESSION_TIMEOUT, Time::ZERO),
+            server: ServerSession::new(version, TIMEOUTS, Time::ZERO),
             to_server: Link::new(to_server),
             to_client: Link::new(to_client),
             // A byte a millisecond.
@@ -217,12 +217,12 @@ impl World {
                     self.send_to_client(chunk(self.sent));
                 }
                 if self.sent == self.chunks {
-                    self.step_server(ToServer::MediaEnded);
+                    self.step_server(ToServer::End(Reason::Complete));
                 }
             }
             Turn::ServerTick => {
                 let before = self.server;
-                self.step_server(ToServer::Tick);
+                self.step_server(server_tick());
                 let moved = self.server.deadline() > before.deadline();
                 assert!(moved || self.server.state() != before.state(), "busy in {before:?}");
             }
@@ -319,7 +319,7 @@ impl World {
             None => {}
             Some(Action::Open(..)) => {
                 self.server_id = SESSION;
-                self.step_server(Input::Opened { session_id: SESSION });
+                self.step_server(Input::Opened { session_id: SESSION, owes_digest: false });
             }
             Some(Action::SendAck) => self.send_to_client(Pdu::OpenAck(ACK, self.granted())),
             Some(Action::SendHeartbeat) => {

@@ -121,7 +121,7 @@ impl ServeView {
                 phase,
                 seq: meter.seq(),
                 bytes: meter.bytes(),
-                total: Some(meter.total),
+                total: meter.total,
                 rate: rate.bits_per_second(now),
             }
         };

@@ -1,16 +1,16 @@
 //! Whether and how a session can be granted.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 
-use super::resume::resume;
 use super::{Pacing, ServeSettings};
 use crate::media::{self, Library, Media};
-use crate::protocol::{NackCode, OpenAck, OpenStream, Options, Version};
-use crate::session::server::Refusal;
+use crate::protocol::{Digest, NackCode, OpenAck, OpenStream, Options, Version};
+use crate::session::server::{Refusal, ResumableMedia, Resumed, resume};
 
-/// A session as it is granted.
+/// The terms of a session, and its media.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) ack: OpenAck,
@@ -26,7 +26,10 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    /// What a client gets of what it asks for.
+    /// Grants what a client asks for, within what the server offers.
+    ///
+    /// # Errors
+    /// It cannot be granted.
     pub(super) async fn new(
         settings: &ServeSettings,
         library: &Arc<Library>,
@@ -40,15 +43,7 @@ impl Grant {
             Version::V2 => library.open(options.title.as_deref(), ack.bitrate).await,
         };
         let media = media.map_err(|error| refusal(&error))?;
-        let validator = match (&options.validator, options.start_offset) {
-            (Some(theirs), Some(_)) => resume(library, &media, theirs, options)?,
-            _ => media.validator(),
-        };
-        let start = options.start_offset.unwrap_or(0);
-        if start > media.len() {
-            let reason = Some(format!("it has {} bytes", media.len()));
-            return Err(Refusal { reason, ..NackCode::PastTheEnd.into() });
-        }
+        let Resumed { start, validator } = resume(options, &InLibrary { library, media: &media })?;
         let bitrate = media.bitrate().unwrap_or(ack.bitrate);
         let rate = match version {
             Version::V1 => bitrate.into(),
@@ -58,7 +53,7 @@ impl Grant {
         let media = media.at_rate(rate);
         let verified = version != Version::V1 && !options.unverified;
         if verified {
-            library.request_digest(&media);
+            media.request_digest();
         }
         let ack = OpenAck { bitrate, max_chunk_size, ..ack };
         Ok(Self { ack, media, validator, start, rate, verified })
@@ -70,12 +65,45 @@ impl Grant {
             title: Some(self.media.title().to_owned()),
             start_offset: Some(self.start),
             validator: Some(self.validator.clone()),
-            total_size: Some(self.media.len()),
+            total_size: self.media.size(),
+            live: self.media.size().is_none(),
             media_type: Some(self.media.media_type().to_owned()),
             rate: Some(self.rate),
             digest: self.media.digest(),
             ..Options::default()
         }
+    }
+}
+
+/// Media with what its library remembers.
+struct InLibrary<'a> {
+    library: &'a Library,
+    media: &'a Media,
+}
+
+impl ResumableMedia for InLibrary<'_> {
+    fn size(&self) -> Option<u64> {
+        self.media.size()
+    }
+
+    fn validator(&self) -> Bytes {
+        self.media.validator()
+    }
+
+    fn goes_by(&self, validator: &[u8]) -> bool {
+        self.media.goes_by(validator)
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        self.media.digest()
+    }
+
+    fn resolve_digest(&self) -> Poll<Option<Digest>> {
+        self.media.resolve_digest()
+    }
+
+    fn digest_behind(&self, validator: &[u8]) -> Option<Digest> {
+        self.library.digest_behind(self.media.title(), validator)
     }
 }
 
@@ -116,39 +144,4 @@ pub(super) fn in_trouble() -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::session::Offer;
-
-    fn settings(max_rate: u64, pacing: Pacing) -> ServeSettings {
-        let offer = Offer {
-            codecs: vec!["h264".into()],
-            bitrate: 500_000,
-            chunk_size: 65_536,
-            keepalive: Duration::from_secs(5),
-            session_timeout: Duration::from_secs(30),
-        };
-        ServeSettings { offer, max_connections: 1, max_rate, pacing }
-    }
-
-    #[test]
-    fn a_client_gets_the_rate_it_asks_for_within_the_limit() {
-        let rate = |max, asked| grant_rate(&settings(max, Pacing::Client), asked, 500_000);
-        assert_eq!(rate(0, None), 500_000, "the bitrate");
-        assert_eq!(rate(0, Some(0)), 0, "as fast as it goes");
-        assert_eq!(rate(0, Some(7)), 7);
-        assert_eq!(rate(1_000, Some(0)), 1_000, "as fast as the limit goes");
-        assert_eq!(rate(1_000, Some(7)), 7);
-        assert_eq!(rate(1_000, None), 1_000);
-    }
-
-    #[test]
-    fn a_server_can_force_the_bitrate() {
-        let rate = |max, asked| grant_rate(&settings(max, Pacing::Bitrate), asked, 500_000);
-        assert_eq!(rate(0, Some(0)), 500_000);
-        assert_eq!(rate(0, Some(7)), 500_000);
-        assert_eq!(rate(400_000, Some(0)), 400_000);
-    }
-}
+mod tests;

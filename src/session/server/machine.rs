@@ -1,138 +1,11 @@
-//! The server's side of a session.
+//! The rules of the server's side.
 
-use std::time::Duration;
+use super::super::Time;
+use super::{Action, Delivery, Input, Reason, State, Timeouts};
+use crate::protocol::{Error, Frame, Kind, NackCode, Pdu, Version};
 
-use super::Time;
-use crate::protocol::{
-    CloseReason, Error, Frame, Kind, NackCode, OpenStream, Options, Pdu, Version,
-};
-
-/// Where a session is, numbered as in the protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// No OPEN_STREAM has been accepted.
-    Idle = 0,
-    /// Chunks are being made.
-    Streaming = 1,
-    /// The client asked for silence.
-    Paused = 2,
-    /// CLOSE_STREAM and FIN are sent and not yet known to have arrived.
-    Closing = 3,
-    /// Nothing more happens.
-    Closed = 4,
-}
-
-/// What can happen to a session.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is soon taken apart")]
-#[derive(Debug)]
-pub enum Input {
-    /// A frame came from the client.
-    Frame(Frame),
-    /// The bytes from the client cannot be followed any further.
-    Violation(Error),
-    /// The client finished its side of the stream.
-    PeerFinished,
-    /// [`Action::Open`] succeeded, and the session has this id.
-    Opened {
-        /// What PDUs of the session carry from now on.
-        session_id: u32,
-    },
-    /// [`Action::Open`] or [`Action::SendList`] came to a refusal.
-    Refused(Refusal),
-    /// The catalogue is on its way, or a further part of it has left.
-    Listed,
-    /// Every chunk of the media is on its way.
-    MediaEnded,
-    /// The media cannot be read on.
-    MediaFailed,
-    /// Everything sent has arrived, FIN included.
-    Delivered,
-    /// The server is shutting down.
-    Shutdown,
-    /// A timer that [`ServerSession::deadline`] asked for has run out.
-    Tick,
-}
-
-/// What a driver has to do.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is soon taken apart")]
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    /// See whether this can be granted, and answer with [`Input::Opened`] or [`Input::Refused`].
-    Open(OpenStream, Options),
-    /// Send OPEN_ACK with the terms granted.
-    SendAck,
-    /// Send OPEN_NACK.
-    SendNack(Refusal),
-    /// Send the catalogue, and answer with [`Input::Listed`], or with [`Input::Refused`].
-    SendList,
-    /// Send HEARTBEAT with the time of the clock.
-    SendHeartbeat,
-    /// Send HEARTBEAT back with the timestamp that it came with.
-    Echo(u64),
-    /// Send CLOSE_STREAM, then finish the stream.
-    Close(Reason),
-    /// Close the connection with an error code, without waiting for anything.
-    Abort(Reason),
-    /// Log that something was ignored.
-    Ignore(&'static str),
-}
-
-/// Why an OPEN_STREAM is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The code.
-    pub code: NackCode,
-    /// The cause in words for a person, where there is more to say than the code does.
-    pub reason: Option<String>,
-    /// After how many seconds another try makes sense, if it ever does.
-    pub retry_after: Option<u32>,
-}
-
-impl From<NackCode> for Refusal {
-    fn from(code: NackCode) -> Self {
-        Self { code, reason: None, retry_after: None }
-    }
-}
-
-/// Why a session ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    /// The media ended and every byte of it was sent.
-    #[error("complete")]
-    Complete,
-    /// The client closed it.
-    #[error("closed by the client")]
-    Client,
-    /// The client finished its stream without ever opening a session.
-    #[error("the client left without a session")]
-    NeverOpened,
-    /// The server is shutting down.
-    #[error("server shutting down")]
-    Shutdown,
-    /// No PDU came for the session timeout.
-    #[error("session timeout")]
-    Timeout,
-    /// The media became unreadable or changed.
-    #[error("the media became unreadable or changed")]
-    MediaFailed,
-    /// The client broke the protocol.
-    #[error("protocol violation: {0}")]
-    Violation(Error),
-}
-
-impl Reason {
-    /// The number that CLOSE_STREAM gives it in version 2, and an aborted connection in both.
-    pub fn to_wire(&self) -> CloseReason {
-        match self {
-            Self::Complete => CloseReason::COMPLETE,
-            Self::Client | Self::NeverOpened => CloseReason::CLIENT,
-            Self::Shutdown => CloseReason::SHUTDOWN,
-            Self::Timeout => CloseReason::TIMEOUT,
-            Self::MediaFailed => CloseReason::MEDIA,
-            Self::Violation(_) => CloseReason::VIOLATION,
-        }
-    }
-}
+/// How often within the stall timeout the delivery is looked at.
+const STALL_CHECKS: u32 = 4;
 
 /// The machine.
 #[derive(Debug, Clone, Copy)]
@@ -141,8 +14,7 @@ pub struct ServerSession {
     state: State,
     /// What the session was assigned; 0 before.
     session_id: u32,
-    keepalive: Duration,
-    session_timeout: Duration,
+    timeouts: Timeouts,
     /// Whether OPEN_STREAM or LIST waits for its answer. A client is silent until it has that, so
     /// the session timeout does not run.
     owes_answer: bool,
@@ -150,25 +22,37 @@ pub struct ServerSession {
     heard: Time,
     /// When the next heartbeat of our own is due while paused.
     next_heartbeat: Time,
+    /// The client asked for silence; it may not read what is on its way, in CLOSING, too.
+    client_pauses: bool,
+    /// Bytes that were acknowledged when it was last looked at.
+    acknowledged: u64,
+    /// When the delivery was last looked at.
+    checked: Time,
+    /// When the client last took something, or there was nothing for it to take.
+    progressed: Time,
+    /// CLOSE_STREAM 0 is to carry a digest that is not known yet.
+    owes_digest: bool,
+    /// When CLOSE_STREAM 0 is sent, with the digest or without; `None` before the media's end.
+    completes: Option<Time>,
 }
 
 impl ServerSession {
     /// A session in [`State::Idle`] whose timers count from `now`.
-    pub fn new(
-        version: Version,
-        keepalive: Duration,
-        session_timeout: Duration,
-        now: Time,
-    ) -> Self {
+    pub fn new(version: Version, timeouts: Timeouts, now: Time) -> Self {
         Self {
             version,
             state: State::Idle,
             session_id: 0,
-            keepalive,
-            session_timeout,
+            timeouts,
             owes_answer: false,
             heard: now,
             next_heartbeat: now,
+            client_pauses: false,
+            acknowledged: 0,
+            checked: now,
+            progressed: now,
+            owes_digest: false,
+            completes: None,
         }
     }
 
@@ -179,13 +63,23 @@ impl ServerSession {
 
     /// When [`Input::Tick`] is due, unless something else happens first.
     pub fn deadline(&self) -> Option<Time> {
-        let timeout = self.heard.saturating_add(self.session_timeout);
+        let timeout = self.timeout();
+        let check = self.checked.saturating_add(self.timeouts.stall / STALL_CHECKS);
         match self.state {
             State::Idle if self.owes_answer => None,
-            State::Idle | State::Streaming | State::Closing => Some(timeout),
+            State::Idle => Some(timeout.min(check)),
+            State::Streaming => {
+                let completes = self.completes.unwrap_or(timeout);
+                Some(timeout.min(check).min(completes))
+            }
             State::Paused => Some(timeout.min(self.next_heartbeat)),
+            State::Closing => Some(timeout.min(check)),
             State::Closed => None,
         }
+    }
+
+    fn timeout(&self) -> Time {
+        self.heard.saturating_add(self.timeouts.session)
     }
 
     /// Takes one input; the one place where the state changes.
@@ -193,16 +87,22 @@ impl ServerSession {
         use State::{Closed, Closing, Idle, Paused, Streaming};
 
         let input = self.checked(input);
-        match input {
-            Input::Frame(Frame::Pdu { .. }) => self.heard = now,
+        match &input {
+            Input::Frame(Frame::Pdu { pdu, .. }) => {
+                self.heard = now;
+                self.note_pause(pdu, now);
+            }
+            Input::Tick(delivery) => self.note_delivery(*delivery, now),
             Input::Opened { .. } | Input::Refused(_) | Input::Listed if self.state == Idle => {
                 self.owes_answer = false;
                 self.heard = now;
+                self.checked = now;
+                self.progressed = now;
             }
             _ => {}
         }
-        let timed_out =
-            self.deadline().is_some() && now >= self.heard.saturating_add(self.session_timeout);
+        let timed_out = !self.owes_answer && now >= self.timeout();
+        let stalled = now >= self.progressed.saturating_add(self.timeouts.stall);
         let malformed_open =
             |error: &Error| matches!(error, Error::Malformed { kind: Kind::OpenStream, .. });
 
@@ -213,8 +113,9 @@ impl ServerSession {
                 self.owes_answer = true;
                 (Idle, Some(Action::Open(open, options)))
             }
-            (Idle, Input::Opened { session_id }) => {
+            (Idle, Input::Opened { session_id, owes_digest }) => {
                 self.session_id = session_id;
+                self.owes_digest = owes_digest;
                 (Streaming, Some(Action::SendAck))
             }
             (Idle, Input::Refused(refusal)) => (Idle, Some(Action::SendNack(refusal))),
@@ -233,11 +134,27 @@ impl ServerSession {
             }
 
             (Streaming, Input::Frame(Frame::Pdu { pdu: Pdu::Pause, .. })) => {
-                self.next_heartbeat = now.saturating_add(self.keepalive);
+                self.next_heartbeat = now.saturating_add(self.timeouts.keepalive);
                 (Paused, None)
             }
             (Paused, Input::Frame(Frame::Pdu { pdu: Pdu::Resume, .. })) => (Streaming, None),
-            (Streaming, Input::MediaEnded) => (Closing, Some(Action::Close(Reason::Complete))),
+            // A client that is kept waiting longer takes the server for stalled.
+            (Streaming, Input::End(Reason::Complete)) if self.owes_digest => {
+                let patience = now.saturating_add(self.timeouts.keepalive);
+                self.completes.get_or_insert(patience);
+                (Streaming, None)
+            }
+            (Streaming | Paused, Input::DigestResolved) => {
+                self.owes_digest = false;
+                self.completes = self.completes.map(|_| now);
+                (self.state, None)
+            }
+            (Streaming, Input::Tick(_)) if self.completes.is_some_and(|time| now >= time) => {
+                (Closing, Some(Action::Close(Reason::Complete)))
+            }
+            (Streaming, Input::End(Reason::Complete)) => {
+                (Closing, Some(Action::Close(Reason::Complete)))
+            }
             (Streaming | Paused, Input::Frame(Frame::Pdu { pdu: Pdu::Close(..), .. })) => {
                 (Closed, Some(Action::Close(Reason::Client)))
             }
@@ -250,27 +167,29 @@ impl ServerSession {
                 Version::V2 => (self.state, Some(Action::Echo(timestamp))),
             },
 
-            (Idle | Streaming | Paused, Input::Tick) if timed_out => {
+            (Idle | Streaming | Paused, Input::Tick(_)) if timed_out => {
                 (Closed, Some(Action::Close(Reason::Timeout)))
             }
             // A client whose player is paused may leave the last chunks unread for an hour; its
             // heartbeats keep the session open until they are delivered.
-            (Closing, Input::Tick) if timed_out => (Closed, Some(Action::Abort(Reason::Timeout))),
-            (Paused, Input::Tick) if now >= self.next_heartbeat => {
-                self.next_heartbeat = now.saturating_add(self.keepalive);
+            (Closing, Input::Tick(_)) if timed_out => {
+                (Closed, Some(Action::Abort(Reason::Timeout)))
+            }
+            (Idle | Streaming, Input::Tick(_)) if stalled => self.give_up(Reason::Stalled),
+            (Closing, Input::Tick(_)) if stalled => (Closed, Some(Action::Abort(Reason::Stalled))),
+            (Paused, Input::Tick(_)) if now >= self.next_heartbeat => {
+                self.next_heartbeat = now.saturating_add(self.timeouts.keepalive);
                 (Paused, Some(Action::SendHeartbeat))
             }
-            (state, Input::Tick) => (state, None),
+            (state, Input::Tick(_)) => (state, None),
 
             (Closing, Input::Delivered) => (Closed, None),
-            (Idle | Streaming | Paused, Input::Shutdown) => {
+            (Idle | Streaming | Paused, Input::End(Reason::Shutdown)) => {
                 (Closing, Some(Action::Close(Reason::Shutdown)))
             }
-            // In version 1 CLOSE_STREAM would say that the media is complete.
-            (Streaming | Paused, Input::MediaFailed) => match self.version {
-                Version::V1 => (Closed, Some(Action::Abort(Reason::MediaFailed))),
-                Version::V2 => (Closed, Some(Action::Close(Reason::MediaFailed))),
-            },
+            (Streaming | Paused, Input::End(reason)) if reason != Reason::Complete => {
+                self.give_up(reason)
+            }
             // What crossed CLOSE_STREAM on its way. FIN is sent, so nothing can be answered.
             (
                 Closing,
@@ -300,15 +219,44 @@ impl ServerSession {
                 Input::Opened { .. }
                 | Input::Refused(_)
                 | Input::Listed
-                | Input::MediaEnded
-                | Input::MediaFailed
+                | Input::DigestResolved
+                | Input::End(_)
                 | Input::Delivered
-                | Input::PeerFinished
-                | Input::Shutdown,
+                | Input::PeerFinished,
             ) => (state, None),
         };
         self.state = state;
         (self, action)
+    }
+
+    /// Ends the session before the media is complete, which CLOSE_STREAM would deny in version 1.
+    fn give_up(&self, reason: Reason) -> (State, Option<Action>) {
+        let action = match self.version {
+            Version::V1 => Action::Abort(reason),
+            Version::V2 => Action::Close(reason),
+        };
+        (State::Closed, Some(action))
+    }
+
+    fn note_pause(&mut self, pdu: &Pdu, now: Time) {
+        match pdu {
+            Pdu::Pause => self.client_pauses = true,
+            Pdu::Resume => {
+                self.client_pauses = false;
+                self.checked = now;
+                self.progressed = now;
+            }
+            _ => {}
+        }
+    }
+
+    fn note_delivery(&mut self, delivery: Delivery, now: Time) {
+        let Delivery { acknowledged, outstanding } = delivery;
+        if self.client_pauses || !outstanding || acknowledged > self.acknowledged {
+            self.progressed = now;
+        }
+        self.acknowledged = acknowledged;
+        self.checked = now;
     }
 
     /// Version 2 takes a PDU of another session for a violation. What asks for a session, or for

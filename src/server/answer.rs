@@ -1,16 +1,16 @@
-//! The work at the answer to a question: it may have to wait for a disk, and a session does not.
+//! The answer to a question, which may have to wait for a disk.
 
-use std::future::pending;
+use std::future::{pending, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::Shared;
+use super::Server;
 use super::grant::Grant;
 use crate::media::{self, Entry};
 use crate::protocol::{OpenStream, Options, Version};
 use crate::session::server::Refusal;
 
-/// What the question comes to.
+/// What a question comes to.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is soon taken apart")]
 pub(super) enum Answer {
     /// To OPEN_STREAM.
@@ -19,47 +19,52 @@ pub(super) enum Answer {
     Catalogue(Result<Arc<[Entry]>, media::Error>),
 }
 
-/// The work at one answer, or at none.
+/// The answer that a client waits for, if it asked anything.
 #[derive(Default)]
-pub(super) struct Work(Option<Pin<Box<dyn Future<Output = Answer> + Send>>>);
+pub(super) struct PendingAnswer(Option<Pin<Box<dyn Future<Output = Answer> + Send>>>);
 
-impl Work {
+impl PendingAnswer {
     /// Begins to see whether an OPEN_STREAM can be granted.
     pub(super) fn open(
         &mut self,
-        shared: Arc<Shared>,
+        server: Arc<Server>,
         version: Version,
         open: OpenStream,
         options: Options,
     ) {
         self.0 = Some(Box::pin(async move {
-            let Shared { settings, library, .. } = &*shared;
+            let Server { settings, library, .. } = &*server;
             Answer::Grant(Grant::new(settings, library, version, &open, &options).await)
         }));
     }
 
     /// Begins to make the answer to a LIST.
-    pub(super) fn list(&mut self, shared: &Shared) {
-        let library = shared.library.clone();
+    pub(super) fn list(&mut self, server: &Server) {
+        let library = server.library.clone();
         self.0 = Some(Box::pin(async move { Answer::Catalogue(library.catalogue().await) }));
     }
 
-    /// Gives it up.
+    /// Refuses whatever was asked.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.0 = Some(Box::pin(ready(Answer::Grant(Err(refusal)))));
+    }
+
+    /// Gives the question up.
     pub(super) fn stop(&mut self) {
         self.0 = None;
     }
 
-    /// Whether there is any.
-    pub(super) fn is_under_way(&self) -> bool {
+    /// Returns true while a question is not answered.
+    pub(super) fn is_owed(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Waits for the answer, for ever where no question was asked. The work goes on where it was
-    /// when the future is dropped.
-    pub(super) async fn answer(&mut self) -> Answer {
+    /// Waits for the answer, for ever where nothing was asked. The work goes on where it was when
+    /// the future is dropped.
+    pub(super) async fn next(&mut self) -> Answer {
         match &mut self.0 {
-            Some(work) => {
-                let answer = work.await;
+            Some(answer) => {
+                let answer = answer.await;
                 self.0 = None;
                 answer
             }

@@ -1,0 +1,89 @@
+//! Where a session starts, and whether what a client has a part of is what there is now.
+
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::Refusal;
+use crate::protocol::{Digest, NackCode, Options};
+
+/// Seconds after which a client comes back whose part of the media is compared by digest.
+const COMPARED_AFTER: u32 = 1;
+
+/// What has to be known of media to go on with a part of it.
+pub trait ResumableMedia {
+    /// Bytes in all; `None` while it is live.
+    fn size(&self) -> Option<u64>;
+    /// What it is known by.
+    fn validator(&self) -> Bytes;
+    /// Returns true if `validator` was given out for it.
+    fn goes_by(&self, validator: &[u8]) -> bool;
+    /// Its digest, if it is known.
+    fn digest(&self) -> Option<Digest>;
+    /// Returns its digest, or `None` if there is none. Else has it computed, for a client that
+    /// comes back.
+    fn resolve_digest(&self) -> Poll<Option<Digest>>;
+    /// The digest of what the title was when it had this validator, if that is known.
+    fn digest_behind(&self, validator: &[u8]) -> Option<Digest>;
+}
+
+/// Where a session starts.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// The first byte of the media that is sent.
+    pub start: u64,
+    /// What the client is to know the media by.
+    pub validator: Bytes,
+}
+
+/// Checks START_OFFSET, VALIDATOR and DIGEST of an OPEN_STREAM.
+///
+/// # Errors
+/// The media is another, or shorter, or is being compared with what the client has.
+pub fn resume(options: &Options, media: &impl ResumableMedia) -> Result<Resumed, Refusal> {
+    let validator = match (&options.validator, options.start_offset) {
+        (Some(theirs), Some(_)) => common_validator(theirs, options.digest, media)?,
+        _ => media.validator(),
+    };
+    let start = options.start_offset.unwrap_or(0);
+    match media.size().filter(|size| start > *size) {
+        None => Ok(Resumed { start, validator }),
+        Some(size) => {
+            let reason = Some(format!("it has {size} bytes"));
+            Err(Refusal { reason, ..NackCode::PastTheEnd.into() })
+        }
+    }
+}
+
+/// The validator of a session that goes on with a part of media that had the validator `theirs`
+/// and this digest when it came.
+fn common_validator(
+    theirs: &Bytes,
+    digest: Option<Digest>,
+    media: &impl ResumableMedia,
+) -> Result<Bytes, Refusal> {
+    if media.goes_by(theirs) {
+        // An edit while the server was away may have kept size and time.
+        return match (digest, media.digest()) {
+            (Some(digest), Some(own)) if own != digest => Err(NackCode::MediaChanged.into()),
+            _ => Ok(theirs.clone()),
+        };
+    }
+    // A client that does not know the digest may have its part from this server, which does.
+    let (digest, validator) = match digest {
+        Some(digest) => (digest, media.validator()),
+        None => match media.digest_behind(theirs) {
+            Some(digest) => (digest, theirs.clone()),
+            None => return Err(NackCode::MediaChanged.into()),
+        },
+    };
+    match media.resolve_digest() {
+        Poll::Ready(Some(own)) if own == digest => Ok(validator),
+        Poll::Ready(_) => Err(NackCode::MediaChanged.into()),
+        Poll::Pending => Err(Refusal {
+            reason: Some("it is being compared with what you have".to_owned()),
+            retry_after: Some(COMPARED_AFTER),
+            ..NackCode::Busy.into()
+        }),
+    }
+}
