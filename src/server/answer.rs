@@ -11,7 +11,6 @@ use crate::protocol::{OpenStream, Options, Version};
 use crate::session::server::Refusal;
 
 /// What a question comes to.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is soon taken apart")]
 pub(super) enum Answer {
     /// To OPEN_STREAM.
     Grant(Result<Grant, Refusal>),

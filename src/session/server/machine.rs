@@ -39,6 +39,9 @@ pub struct ServerSession {
 impl ServerSession {
     /// A session in [`State::Idle`] whose timers count from `now`.
     pub fn new(version: Version, timeouts: Timeouts, now: Time) -> Self {
+        // A client whose sink is full says so after a keepalive interval.
+        let stall = timeouts.stall.max(timeouts.keepalive.saturating_mul(2));
+        let timeouts = Timeouts { stall, ..timeouts };
         Self {
             version,
             state: State::Idle,
