@@ -62,7 +62,7 @@ impl Place {
     }
 }
 
-fn parse(command: &str, flags: &[&str]) -> (quicstream::cli::Global, Command) {
+fn parse(command: &str, flags: &[&str]) -> (quicstream::config::flags::Global, Command) {
     let arguments = ["quicstream", command].into_iter().chain(flags.iter().copied());
     let cli = Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}"));
     (cli.global, cli.command)
@@ -145,11 +145,23 @@ fn rows() -> Vec<Row> {
         row("server.session_timeout", Serve(|c| format!("{:?}", c.server.offer.session_timeout)), "30s",
             ("6", "6s"), ("7", "7s"), Some((&["--session-timeout", "86400"], "86400s"))),
         row("server.codecs", Serve(|c| c.server.offer.codecs.join(" ")), "h264 h265 av1 vp9 aac opus raw",
-            ("['h264', 'x']", "h264 x"), ("opus, raw", "opus raw"), None),
-        row("server.max_connections", Serve(|c| c.server.connections.max_connections.to_string()), "10000",
-            ("1", "1"), ("2", "2"), None),
+            ("['h264', 'x']", "h264 x"), ("opus, raw", "opus raw"), Some((&["--codecs", "av1"], "av1"))),
+        row("server.tokens", Serve(|c| c.tokens.as_deref().map_or("none".into(), name)), "none",
+            ("'a.toml'", "a.toml"), ("b.toml", "b.toml"), Some((&["--tokens", "c.toml"], "c.toml"))),
+        row("server.max_connections", Serve(|c| c.connections.max_connections.to_string()), "10000",
+            ("1", "1"), ("2", "2"), Some((&["--max-connections", "3"], "3"))),
+        row("server.max_per_address", Serve(|c| c.connections.max_per_address.to_string()), "256",
+            ("1", "1"), ("2", "2"), Some((&["--max-per-address", "4294967295"], "10000"))),
+        row("server.open_timeout", Serve(|c| format!("{:?}", c.server.open_timeout)), "10s",
+            ("0.1", "100ms"), ("2", "2s"), Some((&["--open-timeout", "3600"], "3600s"))),
+        row("server.stall_timeout", Serve(|c| format!("{:?}", c.server.stall_timeout)), "30s",
+            ("0.1", "100ms"), ("2", "2s"), Some((&["--stall-timeout", "86400"], "86400s"))),
+        row("server.max_pause", Serve(|c| format!("{:?}", c.server.max_pause)), "900s",
+            ("0.1", "100ms"), ("2", "2s"), Some((&["--max-pause", "31536000"], "31536000s"))),
+        row("server.send_memory", Serve(|c| c.server.send_memory.to_string()), "268435456",
+            ("1048576", "1048576"), ("1GB", "1000000000"), Some((&["--send-memory", "2MiB"], "2097152"))),
         row("server.cache", Serve(|c| c.cache.to_string()), "33554432",
-            ("1048576", "1048576"), ("1GB", "1000000000"), None),
+            ("1048576", "1048576"), ("1GB", "1000000000"), Some((&["--cache", "2MiB"], "2097152"))),
         row("client.host", Play(|c| c.server.host.clone()), "127.0.0.1",
             ("'a.example'", "a.example"), ("::1", "::1"), Some((&["-H", "c.example"], "c.example"))),
         row("client.port", Play(|c| c.server.port.to_string()), "9000",
@@ -164,6 +176,9 @@ fn rows() -> Vec<Row> {
             ("0", "0"), ("7", "7"), Some((&["--pause-at", "0"], "0"))),
         row("client.pause_for", Play(|c| format!("{:?}", c.client.script.unwrap().length)), "2s",
             ("0.5", "500ms"), ("0", "0ns"), Some((&["--pause-for", "86400"], "86400s"))),
+        row("client.token_file", Play(|c| c.client.token.is_some().to_string()), "false",
+            ("'/proc/sys/kernel/ostype'", "true"), ("/proc/sys/kernel/ostype", "true"),
+            Some((&["--token-file", "/proc/sys/kernel/ostype"], "true"))),
         row("client.rate", Play(|c| format!("{:?}", c.client.rate)), "Auto",
             ("1", "BitsPerSecond(1)"), ("bitrate", "Bitrate"), Some((&["--rate", "max"], "Max"))),
         row("client.connect_timeout", Play(|c| format!("{:?}", c.client.connect_timeout)), "10s",
@@ -187,13 +202,13 @@ fn rows() -> Vec<Row> {
         row("tls.server_name", Play(|c| format!("{:?}", c.server_name)), "None",
             ("'a'", r#"Some("a")"#), ("::1", r#"Some("::1")"#), Some((&["--server-name", "c"], r#"Some("c")"#))),
         row("transport.mtu", Play(|c| c.transport.mtu.to_string()), "1500",
-            ("1228", "1228"), ("9001", "9001"), None),
+            ("1228", "1228"), ("9001", "9001"), Some((&["--mtu", "1400"], "1400"))),
         row("transport.congestion", Serve(|c| format!("{:?}", c.transport.congestion)), "Bbr",
-            ("'cubic'", "Cubic"), ("bbr", "Bbr"), None),
+            ("'cubic'", "Cubic"), ("bbr", "Bbr"), Some((&["--congestion", "cubic"], "Cubic"))),
         row("transport.idle_timeout", Play(|c| format!("{:?}", c.transport.idle_timeout)), "30s",
-            ("1", "1s"), ("3600", "3600s"), None),
+            ("1", "1s"), ("3600", "3600s"), Some((&["--idle-timeout", "2"], "2s"))),
         row("transport.socket_buffer", Serve(|c| c.transport.socket_buffer.to_string()), "4194304",
-            ("'64KiB'", "65536"), ("67108864", "67108864"), None),
+            ("'64KiB'", "65536"), ("67108864", "67108864"), Some((&["--socket-buffer", "1MiB"], "1048576"))),
     ]
 }
 

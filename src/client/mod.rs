@@ -10,6 +10,7 @@ mod progress;
 mod questions;
 mod resume_state;
 mod retry;
+mod secret;
 mod session_driver;
 mod silence;
 mod sink;
@@ -32,6 +33,7 @@ use session_driver::Ended;
 pub use event::PlayEvent;
 pub use only_title::only_title;
 pub use progress::{PlayPhase, Snapshot, Title};
+pub use secret::Secret;
 pub use sink::{Error as SinkError, Origin, Published, Sink, Target, Unfinished};
 pub use verdict::{Kept, Place, Unverified, Verdict};
 
@@ -63,6 +65,8 @@ pub struct PlaySettings {
     pub verify: bool,
     /// Fail where media that is kept cannot be verified.
     pub require_digest: bool,
+    /// What to show to the server to be let in.
+    pub token: Option<Secret>,
 }
 
 /// Where in the media to start.

@@ -192,7 +192,11 @@ impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
             Some(Err(Error::Session(End::Refused { code, .. })))
                 if code == NackCode::NoSuchTitle as u16 && !self.resume.has_title() =>
             {
-                let titles = questions::titles(&mut connection, self.settings.connect_timeout);
+                let titles = questions::titles(
+                    &mut connection,
+                    self.settings.token.as_ref(),
+                    self.settings.connect_timeout,
+                );
                 let titles = self.unless_over(titles).await;
                 titles.map(|titles| titles.map_or_else(|error| error, Error::TitleNeeded))
             }
@@ -253,7 +257,8 @@ impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
 
     /// Says which titles come near to the one that the server does not have.
     async fn no_such_title(&self, connection: &mut Connection) -> Error {
-        let titles = questions::titles(connection, SUGGESTION_PATIENCE);
+        let titles =
+            questions::titles(connection, self.settings.token.as_ref(), SUGGESTION_PATIENCE);
         // A slow or a long answer is no reason to keep the user waiting.
         let titles = timeout(SUGGESTION_PATIENCE, titles).await.ok().and_then(Result::ok);
         let title = self.settings.title.clone().unwrap_or_default();
@@ -329,7 +334,8 @@ pub(super) async fn titles(server: &Remote, settings: &PlaySettings) -> Result<V
     if connection.handle().version() == Version::V1 {
         return Err(Error::NeedsVersion2("catalogue"));
     }
-    let titles = questions::titles(&mut connection, settings.connect_timeout).await;
+    let titles =
+        questions::titles(&mut connection, settings.token.as_ref(), settings.connect_timeout).await;
     connection.shut(0).await;
     titles
 }

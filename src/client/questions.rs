@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Error;
 use super::link::{cut, open_stream};
 use super::progress::Title;
+use super::{Error, Secret};
 use crate::protocol::{CloseReason, Frame, OpenStream, Options, Pdu};
 use crate::session::client::End;
 use crate::transport::{Connection, Incoming, Outgoing, ReceiveError};
@@ -24,16 +24,22 @@ const CATALOGUE_PATIENCE: u32 = 10;
 /// The catalogue, of which each part is to come within `patience`.
 pub(super) async fn titles(
     connection: &mut Connection,
+    token: Option<&Secret>,
     patience: Duration,
 ) -> Result<Vec<Title>, Error> {
     let whole = patience.saturating_mul(CATALOGUE_PATIENCE);
-    let titles = timeout(whole, all_titles(connection, patience)).await;
+    let titles = timeout(whole, all_titles(connection, token, patience)).await;
     titles.unwrap_or_else(|_| Err(Error::no_answer("LIST to the end", whole)))
 }
 
-async fn all_titles(connection: &mut Connection, patience: Duration) -> Result<Vec<Title>, Error> {
+async fn all_titles(
+    connection: &mut Connection,
+    token: Option<&Secret>,
+    patience: Duration,
+) -> Result<Vec<Title>, Error> {
     let (mut outgoing, mut incoming) = open_stream(connection, patience).await?;
-    outgoing.queue(&Pdu::List(Options::default()));
+    let token = token.map(Secret::to_wire);
+    outgoing.queue(&Pdu::List(Options { token, ..Options::default() }));
     outgoing.finish();
     let mut titles = Vec::new();
     let mut size = 0;

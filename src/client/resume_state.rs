@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::link::Request;
 use super::sink::Origin;
-use super::{PlaySettings, Rate, Unverified};
+use super::{PlaySettings, Rate, Secret, Unverified};
 use crate::protocol::{Digest, Options, Version};
 use crate::session::client::{Earlier, ScriptedPause, Validator};
 
@@ -13,6 +13,7 @@ use crate::session::client::{Earlier, ScriptedPause, Validator};
 #[derive(Debug)]
 pub(super) struct ResumeState {
     title: Option<String>,
+    token: Option<Bytes>,
     rate: Option<u64>,
     /// Whether whole media is to be compared with its digest.
     verify: bool,
@@ -50,6 +51,7 @@ impl ResumeState {
         };
         Self {
             title: settings.title.clone(),
+            token: settings.token.as_ref().map(Secret::to_wire),
             rate,
             verify: settings.verify && !discards,
             version: None,
@@ -113,6 +115,7 @@ impl ResumeState {
     pub(super) fn options(&self) -> Options {
         Options {
             title: self.title.clone(),
+            token: self.token.clone(),
             // A validator is only looked at together with an offset.
             start_offset: (self.position > 0 || self.validator.is_some()).then_some(self.position),
             validator: self.validator.clone(),
@@ -182,6 +185,7 @@ mod tests {
             retry_for: Duration::from_secs(1),
             verify: true,
             require_digest: false,
+            token: None,
         }
     }
 

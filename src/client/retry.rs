@@ -202,6 +202,7 @@ mod tests {
             retry_for,
             verify: true,
             require_digest: false,
+            token: None,
         }
     }
 

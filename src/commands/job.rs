@@ -70,6 +70,30 @@ pub(super) fn hangup() -> io::Result<Option<Signal>> {
     if is_ignored(hangup) { Ok(None) } else { signal(hangup).map(Some) }
 }
 
+/// The terminal that the program was started from, if any.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terminal {
+    /// It was there at the start, and its end is to be the program's: not under nohup(1).
+    owns_program: bool,
+}
+
+impl Terminal {
+    /// The terminal of this process. To be asked before SIGHUP is taken over.
+    pub(super) fn of_process() -> Self {
+        Self { owns_program: is_there() && !is_ignored(SignalKind::hangup()) }
+    }
+
+    /// Returns true if a SIGHUP came because the terminal is gone, and the program is to go, too.
+    pub(super) fn ends_program(self) -> bool {
+        self.owns_program && !is_there()
+    }
+}
+
+/// Returns true if the process has a terminal that can still be used.
+fn is_there() -> bool {
+    fs::File::open("/dev/tty").is_ok()
+}
+
 /// Waits for the next one; for ever, where the signal was not taken over.
 pub(super) async fn next(signal: &mut Option<Signal>) {
     match signal {

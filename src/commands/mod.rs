@@ -3,9 +3,11 @@
 mod gen_cert;
 mod job;
 mod play;
+mod reload;
 mod resources;
 mod serve;
 mod stop;
+mod watched;
 
 use std::io::{self, Write as _};
 
@@ -14,8 +16,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command};
 use crate::client::Target;
+use crate::config::flags::Global;
 use crate::config::{self, Environment, Notice, Report, Verbosity};
 use crate::transport::CertificateError;
 use crate::{exit, ui};

@@ -253,7 +253,7 @@ impl Embedded {
                 drop(guard);
                 Ok((runtime, bound))
             });
-            let (runtime, Bound { listener, identity, library }) = match serving {
+            let (runtime, Bound { listener, identity, library, admission, .. }) = match serving {
                 Ok(serving) => serving,
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -261,7 +261,8 @@ impl Embedded {
                 }
             };
             let _ = ready.send(Ok((listener.address(), identity.fingerprint())));
-            let server = Server::new(config.server, library, Arc::default(), |_| {});
+            let server =
+                Server::new(config.server, library, admission, None, Arc::default(), |_| {});
             runtime.block_on(Arc::new(server).serve(listener, seen));
             // What waits for a disk must not keep us.
             runtime.shutdown_background();

@@ -1,19 +1,23 @@
 //! `quicstream serve`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 
 use super::job::JobSignals;
-use super::stop;
+use super::reload::{self, IdentityFiles, TokenFile};
+use super::stop::{self, Stop};
 use crate::config::{self, Credentials, ServeConfig};
 use crate::exit;
 use crate::media::{self, Library};
-use crate::server::{ServeEvent, Server, Sessions};
+use crate::server::{Admission, ServeEvent, Server, Sessions};
 use crate::shell::quote;
-use crate::transport::{Certificate, Identity, Listener, granted_socket_buffer};
+use crate::transport::{
+    ActiveIdentity, Certificate, Identity, Listener, ResetKey, granted_socket_buffer,
+};
 use crate::ui;
 
 /// How long before its end a certificate is warned of.
@@ -24,6 +28,9 @@ pub(super) struct Bound {
     pub(super) listener: Listener,
     pub(super) identity: Identity,
     pub(super) library: Arc<Library>,
+    pub(super) admission: Arc<Admission>,
+    /// What clients are shown.
+    pub(super) active: ActiveIdentity,
 }
 
 /// Serves until a signal comes.
@@ -33,9 +40,9 @@ pub(super) struct Bound {
 pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let runtime = super::runtime()?;
     let guard = runtime.enter();
-    let Bound { listener, identity, library } = bind(&config)?;
+    let Bound { listener, identity, library, admission, active } = bind(&config)?;
     drop(guard);
-    let shutdown = stop::listen()?;
+    let Stop { shutdown, reloads } = stop::listen()?;
 
     let sessions = Arc::new(Sessions::default());
     let ui = ui::serve(config.report, sessions.clone()).context("cannot start")?;
@@ -48,7 +55,10 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         url: url(&listener, &identity, &library),
     });
     let report = move |event| events.send(event);
-    let server = Arc::new(Server::new(config.server, library, sessions, report));
+    let token_file = config.tokens.as_deref().map(TokenFile::open).transpose()?;
+    let identity_files = IdentityFiles::new(&config.credentials, &identity, active);
+    let tokens = token_file.as_ref().map(TokenFile::tokens);
+    let server = Arc::new(Server::new(config.server, library, admission, tokens, sessions, report));
     warn_of_small_buffers(config.transport.socket_buffer);
     warn_of_dates(&identity, &config.credentials);
 
@@ -56,6 +66,15 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         if let Some(job) = JobSignals::listen().context("cannot listen for signals")? {
             let events = ui.sender();
             tokio::spawn(job.heed(move || events.redraw()));
+        }
+        let maintained = server.clone();
+        let until = shutdown.clone();
+        tokio::spawn(async move { maintained.maintain(until).await });
+        if let Some(token_file) = token_file {
+            tokio::spawn(reload::follow_tokens(token_file, reloads.clone()));
+        }
+        if let Some(files) = identity_files {
+            tokio::spawn(reload::follow_identity(files, reloads));
         }
         server.serve(listener, shutdown).await;
         anyhow::Ok(())
@@ -120,13 +139,23 @@ pub(super) fn bind(config: &ServeConfig) -> anyhow::Result<Bound> {
             Certificate::self_signed(&names, Certificate::DAYS)?.into()
         }
     };
-    let listener = Listener::bind(
-        config.listen,
-        &identity,
-        &config.transport,
-        config.server.connections.max_connections,
-    )?;
-    Ok(Bound { listener, identity, library })
+    let active = ActiveIdentity::new(&identity)?;
+    let admission = Arc::new(Admission::new(config.connections));
+    let reset_key = reset_key(config.reset_key.as_deref());
+    let policy = admission.clone();
+    let listener = Listener::bind(config.listen, &active, &reset_key, policy, &config.transport)?;
+    Ok(Bound { listener, identity, library, admission, active })
+}
+
+/// Without a key that is kept, the clients of a server that is restarted learn it from their
+/// timers: that is no reason not to serve.
+fn reset_key(path: Option<&Path>) -> ResetKey {
+    path.map_or_else(ResetKey::random, |path| {
+        ResetKey::load_or_create(path).unwrap_or_else(|error| {
+            tracing::debug!("no key for stateless resets in {}: {error}", path.display());
+            ResetKey::random()
+        })
+    })
 }
 
 /// What to give to `play` on another machine.

@@ -6,32 +6,44 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::runtime::Builder;
-use tokio::signal::unix::Signal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Interrupts, job};
+use super::Interrupts;
+use super::job::Terminal;
+use super::reload::Reloads;
 use crate::{exit, ui};
 
 /// How long the end in good order may take. The thread of the endpoint may be stuck in a call to a
 /// file system that hangs.
 const PATIENCE: Duration = Duration::from_millis(4500);
 
+/// What signals ask of a server.
+pub(super) struct Stop {
+    /// Cancelled when it is to end.
+    pub(super) shutdown: CancellationToken,
+    /// Told when it is to read its files anew.
+    pub(super) reloads: Reloads,
+}
+
 /// Listens for the first signal that asks the server to end. A second one, or the end of the
-/// patience, ends the process at once.
+/// patience, ends the process at once. SIGHUP has files read anew, unless it comes because the
+/// terminal is gone.
 ///
 /// It listens on a thread of its own, which no disk can make wait.
-pub(super) fn listen() -> anyhow::Result<CancellationToken> {
+pub(super) fn listen() -> anyhow::Result<Stop> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot listen for signals")?;
     let guard = runtime.enter();
     let mut signals = StopSignals::listen().context("cannot listen for signals")?;
     drop(guard);
-    let stop = CancellationToken::new();
-    let stopped = stop.clone();
+    let shutdown = CancellationToken::new();
+    let stop = Stop { shutdown: shutdown.clone(), reloads: signals.reload.subscribe() };
     let attend = async move {
         signals.next().await;
-        stop.cancel();
+        shutdown.cancel();
         let code = tokio::select! {
             () = signals.next() => exit::INTERRUPTED,
             () = sleep(PATIENCE) => exit::DONE,
@@ -41,25 +53,38 @@ pub(super) fn listen() -> anyhow::Result<CancellationToken> {
     };
     let listen = move || runtime.block_on(attend);
     thread::Builder::new().name("signals".into()).spawn(listen).context("cannot start")?;
-    Ok(stopped)
+    Ok(stop)
 }
 
-/// What asks a server to end.
+/// What asks a server to end, or to read its files anew.
 struct StopSignals {
     interrupts: Interrupts,
-    /// None under nohup(1).
-    hangup: Option<Signal>,
+    hangup: Signal,
+    terminal: Terminal,
+    reload: watch::Sender<()>,
 }
 
 impl StopSignals {
     fn listen() -> io::Result<Self> {
-        Ok(Self { interrupts: Interrupts::listen()?, hangup: job::hangup()? })
+        let terminal = Terminal::of_process();
+        Ok(Self {
+            interrupts: Interrupts::listen()?,
+            hangup: signal(SignalKind::hangup())?,
+            terminal,
+            reload: watch::Sender::new(()),
+        })
     }
 
+    /// Waits until the server is to end.
     async fn next(&mut self) {
-        tokio::select! {
-            () = self.interrupts.next() => {}
-            () = job::next(&mut self.hangup) => {}
+        loop {
+            tokio::select! {
+                () = self.interrupts.next() => return,
+                _ = self.hangup.recv() => match self.terminal.ends_program() {
+                    true => return,
+                    false => _ = self.reload.send(()),
+                },
+            }
         }
     }
 }

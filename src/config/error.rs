@@ -14,6 +14,20 @@ pub enum Error {
         /// Why.
         cause: io::Error,
     },
+    /// A file with a token, or with several, cannot be read.
+    #[error("cannot read the token file {}: {cause}", path.display())]
+    ReadTokens {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// What should be a token is none.
+    #[error("{place} does not hold a token: that is one line of at most 4096 bytes")]
+    Token {
+        /// Where it is.
+        place: String,
+    },
     /// A configuration file has an unknown key, a wrong type or a value out of range.
     #[error("{}: {problem}", path.display())]
     Parse {

@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use toml::{Table, Value};
 
-use super::layer::Layer;
+use super::settings::Layer;
 use super::{Environment, Error, Notice};
 
 /// Where a file is looked for under the working directory. Other programs use this name, too.
@@ -91,11 +91,12 @@ fn found(error: Error) -> Error {
 
 /// Whoever can write into a directory must not decide whom one who plays there trusts.
 fn refuse_trust(layer: &Layer, path: &Path) -> Result<(), Error> {
-    let tls = &layer.tls;
+    let trust = &layer.trust;
     let decided = [
-        (tls.insecure == Some(true), "tls.insecure"),
-        (tls.ca.is_some(), "tls.ca"),
-        (tls.pin.is_some(), "tls.pin"),
+        (trust.insecure == Some(true), "tls.insecure"),
+        (trust.ca.is_some(), "tls.ca"),
+        (trust.pin.is_some(), "tls.pin"),
+        (layer.client.token_file.is_some(), "client.token_file"),
     ];
     match decided.into_iter().find(|(is_set, _)| *is_set) {
         Some((_, key)) => Err(Error::TrustInFoundFile { path: path.to_owned(), key }),

@@ -1,62 +1,186 @@
-//! Flags as a layer of settings.
+//! What can be said with flags, and the layer of settings that it comes to.
 
-use super::layer::{Client, Layer, Server, Tls};
-use crate::cli;
+use std::path::PathBuf;
 
-impl From<&cli::Serve> for Layer {
-    fn from(flags: &cli::Serve) -> Self {
+use clap::Args;
+
+use super::settings::{Client, Identity, Layer, Server, Transport, Trust};
+use super::value::{CertificateName, Days, GenerateSize, Locator, Protocol, Start, Title};
+use super::{Color, Progress};
+
+/// The flags of every command; they may stand before it or after it.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Read settings from FILE [default: $QUICSTREAM_CONFIG, else config/default.toml here, else
+    /// quicstream/config.toml in ~/.config]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Say more: a line for every PDU sent or received
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// When to use colour: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    #[arg(hide_possible_values = true)]
+    pub color: Color,
+}
+
+/// How a running command tells what happens.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Reporting")]
+pub struct Reporting {
+    /// Print events to stdout, one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// How to show progress: auto (bars on a terminal, plain lines otherwise), bar, plain or none;
+    /// of packets, "lost" counts those that play itself has sent
+    #[arg(long, value_name = "HOW", value_enum, default_value_t, hide_possible_values = true)]
+    pub progress: Progress,
+}
+
+/// The flags of `serve`.
+#[derive(Debug, Default, Args)]
+pub struct Serve {
+    /// The settings of the server.
+    #[command(flatten)]
+    pub server: Server,
+    /// Port to listen on, whatever the address [default: 9000]
+    #[arg(short, long, value_name = "PORT", help_heading = "Network")]
+    pub port: Option<u16>,
+    /// The same as --media
+    #[arg(value_name = "MEDIA", conflicts_with = "media")]
+    pub media_argument: Option<PathBuf>,
+    /// If the media file is missing, make it of SIZE random bytes, such as 512KiB [default: off]
+    #[arg(long, value_name = "SIZE", help_heading = "Media")]
+    pub generate: Option<GenerateSize>,
+    /// What to show to clients.
+    #[command(flatten)]
+    pub identity: Identity,
+    /// How packets leave and arrive.
+    #[command(flatten)]
+    pub transport: Transport,
+    /// How to tell what happens.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The flags of `play`.
+#[derive(Debug, Default, Args)]
+pub struct Play {
+    /// The server: HOST, HOST:PORT, an IPv6 address V6, or `[V6]:PORT`; or a URL, such as "serve"
+    /// prints: quicstream://HOST:PORT/TITLE?pin=SHA256HEX, with or without quicstream://
+    /// [default: 127.0.0.1:9000]
+    #[arg(value_name = "SERVER", conflicts_with = "host")]
+    pub server: Option<Locator>,
+    /// The settings of the client.
+    #[command(flatten)]
+    pub client: Client,
+    /// Speak only this version of the protocol, 1 or 2 [default: the newest that both sides know]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub protocol: Option<Protocol>,
+    /// Start a server in this process, on a free loopback port, and play from it
+    #[arg(long, help_heading = "Network", conflicts_with_all = ["server", "host", "port"])]
+    #[arg(conflicts_with_all = ["ca", "pin", "insecure", "server_name"])]
+    pub embedded: bool,
+    /// What to play [default: the only title that the server has]
+    #[arg(long, value_name = "NAME", help_heading = "Media")]
+    pub title: Option<Title>,
+    /// Show the server's titles instead of playing one
+    #[arg(long, help_heading = "Media")]
+    #[arg(conflicts_with_all = ["title", "destination", "start"])]
+    pub list: bool,
+    /// Where to start: a byte, such as 1048576 or 10MiB, or a part, such as 25%. A player can join
+    /// MPEG-TS, MP3 and the like anywhere, MP4 and Matroska only at 0 [default: 0]
+    #[arg(long, value_name = "BYTES", help_heading = "Media")]
+    pub start: Option<Start>,
+    /// Write the media to FILE, or to stdout with "-"; into a directory under its title's name
+    /// [default: count it and throw it away]
+    #[arg(short, long, value_name = "FILE", group = "destination", help_heading = "Media")]
+    pub output: Option<PathBuf>,
+    /// Write the media here, to a file named as the last part of its title
+    #[arg(short = 'O', group = "destination", help_heading = "Media")]
+    pub named_by_title: bool,
+    /// Overwrite the output file
+    #[arg(short, long, requires = "destination", help_heading = "Media")]
+    pub force: bool,
+    /// Start over where an earlier play of the same media left a FILE.part [default: continue it]
+    #[arg(long, requires = "destination", help_heading = "Media")]
+    pub no_continue: bool,
+    /// Do not check the media against the server's digest
+    #[arg(long, help_heading = "Media")]
+    pub no_verify: bool,
+    /// Whom to trust.
+    #[command(flatten)]
+    pub trust: Trust,
+    /// How packets leave and arrive.
+    #[command(flatten)]
+    pub transport: Transport,
+    /// How to tell what happens.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The flags of `gen-cert`.
+#[derive(Debug, Default, Args)]
+pub struct GenCert {
+    /// Where the certificate goes, PEM [default: cert.pem in ~/.local/share/quicstream, where
+    /// "serve" finds it]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Where the private key goes, PEM, mode 0600 [default: key.pem in ~/.local/share/quicstream]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// A DNS name or IP address of the server; may be given again [default: localhost, 127.0.0.1
+    /// and ::1]
+    #[arg(long = "name", value_name = "DNS-OR-IP")]
+    pub names: Vec<CertificateName>,
+    /// Days that it is valid from now, up to 36500 [default: 365]
+    #[arg(long, value_name = "N")]
+    pub days: Option<Days>,
+    /// Overwrite files that are there
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+impl From<&Serve> for Layer {
+    fn from(flags: &Serve) -> Self {
+        let media = flags.server.media.as_ref().or(flags.media_argument.as_ref()).cloned();
         Self {
-            server: Server {
-                listen: flags.listen,
-                media: flags.media.as_ref().or(flags.media_argument.as_ref()).cloned(),
-                bitrate: flags.bitrate,
-                max_rate: flags.max_rate,
-                pacing: flags.pacing,
-                chunk_size: flags.chunk_size,
-                keepalive: flags.keepalive,
-                session_timeout: flags.session_timeout,
-                ..Server::default()
-            },
-            tls: Tls { cert: flags.cert.clone(), key: flags.key.clone(), ..Tls::default() },
+            server: Server { media, ..flags.server.clone() },
+            identity: flags.identity.clone(),
+            transport: flags.transport.clone(),
             ..Self::default()
         }
     }
 }
 
-impl From<&cli::Play> for Layer {
-    fn from(flags: &cli::Play) -> Self {
-        let server = flags.server.as_ref();
+impl From<&Play> for Layer {
+    fn from(flags: &Play) -> Self {
+        let Play { server, client, trust, transport, .. } = flags;
+        let server = server.as_ref();
         Self {
             client: Client {
-                host: server.map(|server| &server.address.host).or(flags.host.as_ref()).cloned(),
-                port: server.and_then(|server| server.address.port).or(flags.port),
-                codec: flags.codec.clone(),
-                profile: flags.profile.clone(),
-                bitrates: flags.bitrates.clone(),
-                pause_at: flags.pause_at,
-                pause_for: flags.pause_for,
-                rate: flags.rate,
-                connect_timeout: flags.connect_timeout,
-                wait: flags.wait,
-                retry_for: flags.retry_for,
-                require_digest: flags.require_digest.then_some(true),
+                host: server.map(|server| &server.address.host).or(client.host.as_ref()).cloned(),
+                port: server.and_then(|server| server.address.port).or(client.port),
+                ..client.clone()
             },
-            tls: Tls {
-                ca: flags.ca.clone(),
-                pin: server.and_then(|server| server.pin).or(flags.pin),
-                insecure: flags.insecure.then_some(true),
-                server_name: flags.server_name.clone(),
-                ..Tls::default()
+            trust: Trust {
+                pin: server.and_then(|server| server.pin).or(trust.pin),
+                ..trust.clone()
             },
+            transport: transport.clone(),
             ..Self::default()
         }
     }
 }
 
-impl From<&cli::GenCert> for Layer {
-    fn from(flags: &cli::GenCert) -> Self {
+impl From<&GenCert> for Layer {
+    fn from(flags: &GenCert) -> Self {
         Self {
-            tls: Tls { cert: flags.cert.clone(), key: flags.key.clone(), ..Tls::default() },
+            identity: Identity { cert: flags.cert.clone(), key: flags.key.clone() },
             ..Self::default()
         }
     }

@@ -1,18 +1,10 @@
-//! One layer of settings: the built-in defaults, a file, the environment or the flags.
+//! The layers of settings, merged: the built-in defaults, a file, the environment and the flags.
 
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 
-use serde::{Deserialize, Deserializer, de};
-
-use super::value::{
-    Bitrate, CacheSize, CertificateName, ChunkSize, Congestion, ConnectTimeout, Host, IdleTimeout,
-    Invalid, Keepalive, List, Listen, MaxConnections, MaxRate, Mtu, Name, Pacing, PauseAt,
-    PauseFor, Port, Rate, RetryFor, SessionTimeout, SocketBuffer,
-};
+use super::settings::{Identity, Layer, Trust};
+use super::value::Invalid;
 use super::{Environment, Error, Notice, UnknownVariable, file};
-use crate::transport::Fingerprint;
 
 /// Begins the name of every environment variable that is a setting.
 const PREFIX: &str = "QUICSTREAM_";
@@ -22,104 +14,6 @@ const LIKENESS: f64 = 0.75;
 
 /// The only home of defaults, read by the same code as a user's file.
 const BUILT_IN: &str = include_str!("../../config/default.toml");
-
-/// Declares the sections and their keys, and what has to be done for each key.
-macro_rules! layer {
-    ($($section:ident: $Section:ident { $($(#[$attr:meta])* $key:ident: $type:ty,)* })*) => {
-        /// What one layer sets; the rest is left to the layers below.
-        #[derive(Debug, Clone, Default, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub(super) struct Layer { $(pub(super) $section: $Section,)* }
-
-        $(
-            #[derive(Debug, Clone, Default, Deserialize)]
-            #[serde(deny_unknown_fields, default)]
-            pub(super) struct $Section { $($(#[$attr])* pub(super) $key: Option<$type>,)* }
-        )*
-
-        impl Layer {
-            pub(super) const SECTIONS: &[&str] = &[$(stringify!($section)),*];
-            const KEYS: &[(&str, &str)] = &[$($((stringify!($section), stringify!($key)),)*)*];
-
-            /// The keys that this layer leaves open.
-            #[cfg(test)]
-            fn open_keys(&self) -> Vec<&'static str> {
-                let keys = [$($((
-                    concat!(stringify!($section), ".", stringify!($key)),
-                    self.$section.$key.is_none(),
-                ),)*)*];
-                keys.into_iter().filter_map(|(key, open)| open.then_some(key)).collect()
-            }
-
-            /// Takes from `lower` what `self` leaves open.
-            fn fill_from(self, lower: Self) -> Self {
-                Self { $($section: $Section {
-                    $($key: self.$section.$key.or(lower.$section.$key),)*
-                },)* }
-            }
-
-            /// Sets one key from text.
-            fn set(&mut self, section: &str, key: &str, text: &str) -> Result<(), Invalid> {
-                match (section, key) {
-                    $($((stringify!($section), stringify!($key)) => {
-                        self.$section.$key = Some(text.parse().map_err(invalid)?);
-                    })*)*
-                    _ => {}
-                }
-                Ok(())
-            }
-        }
-    };
-}
-
-layer! {
-    server: Server {
-        listen: Listen,
-        media: PathBuf,
-        bitrate: Bitrate,
-        max_rate: MaxRate,
-        #[serde(deserialize_with = "from_text")]
-        pacing: Pacing,
-        chunk_size: ChunkSize,
-        keepalive: Keepalive,
-        session_timeout: SessionTimeout,
-        codecs: List<Name>,
-        max_connections: MaxConnections,
-        cache: CacheSize,
-    }
-    client: Client {
-        #[serde(deserialize_with = "from_text")]
-        host: Host,
-        port: Port,
-        codec: Name,
-        profile: Name,
-        bitrates: List<Bitrate>,
-        pause_at: PauseAt,
-        pause_for: PauseFor,
-        rate: Rate,
-        connect_timeout: ConnectTimeout,
-        wait: RetryFor,
-        retry_for: RetryFor,
-        require_digest: bool,
-    }
-    tls: Tls {
-        cert: PathBuf,
-        key: PathBuf,
-        ca: PathBuf,
-        #[serde(deserialize_with = "from_text")]
-        pin: Fingerprint,
-        insecure: bool,
-        #[serde(deserialize_with = "from_text")]
-        server_name: CertificateName,
-    }
-    transport: Transport {
-        mtu: Mtu,
-        #[serde(deserialize_with = "from_text")]
-        congestion: Congestion,
-        idle_timeout: IdleTimeout,
-        socket_buffer: SocketBuffer,
-    }
-}
 
 impl Layer {
     /// Every layer, merged key by key: flags over environment over file over defaults.
@@ -139,7 +33,7 @@ impl Layer {
     }
 
     pub(super) fn from_toml(text: &str, path: &Path) -> Result<Self, Error> {
-        toml::from_str(text).map_err(|error| Error::Parse {
+        Self::parse(text).map_err(|error| Error::Parse {
             path: path.to_owned(),
             problem: error.to_string().trim_end().to_owned(),
         })
@@ -175,24 +69,16 @@ impl Layer {
     /// though it takes three keys, and a certificate has one key: the highest layer that sets
     /// something of these sets it alone.
     fn over(self, mut lower: Self) -> Self {
-        let tls = &self.tls;
-        if tls.ca.is_some() || tls.pin.is_some() || tls.insecure == Some(true) {
-            lower.tls = Tls { ca: None, pin: None, insecure: None, ..lower.tls };
+        let Self { identity, trust, .. } = &self;
+        if trust.ca.is_some() || trust.pin.is_some() || trust.insecure == Some(true) {
+            let server_name = lower.trust.server_name;
+            lower.trust = Trust { server_name, ..Trust::default() };
         }
-        if tls.cert.is_some() || tls.key.is_some() {
-            lower.tls = Tls { cert: None, key: None, ..lower.tls };
+        if identity.cert.is_some() || identity.key.is_some() {
+            lower.identity = Identity::default();
         }
         self.fill_from(lower)
     }
-}
-
-/// Reads a TOML string with the parser that flags and environment use.
-fn from_text<'de, D: Deserializer<'de>, T: FromStr>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    T::Err: Display,
-{
-    let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(de::Error::custom)
 }
 
 /// The variable whose name is nearest to one that names no setting, if it is near enough.
@@ -206,10 +92,6 @@ fn meant(section: &str, key: &str) -> Option<String> {
     Some(format!("{PREFIX}{section}_{known}").to_uppercase())
 }
 
-fn invalid(error: impl Display) -> Invalid {
-    Invalid(error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +102,8 @@ mod tests {
             Layer::built_in().unwrap().open_keys(),
             [
                 "server.media",
+                "server.tokens",
+                "client.token_file",
                 "client.pause_at",
                 "tls.cert",
                 "tls.key",

@@ -6,14 +6,16 @@
 mod environment;
 mod error;
 mod file;
-mod flags;
+pub mod flags;
 mod layer;
 mod notice;
 mod resolve;
+mod settings;
 mod stdout;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tokens;
 pub mod value;
 
 use std::net::SocketAddr;
@@ -23,6 +25,7 @@ pub use environment::Environment;
 pub use error::Error;
 pub use notice::{Notice, UnknownVariable};
 pub use resolve::{gen_cert, play, serve};
+pub use tokens::read_tokens;
 pub use value::url;
 
 use crate::client::Target;
@@ -40,6 +43,12 @@ pub struct ServeConfig {
     pub generate: Option<u64>,
     /// The file that keeps digests from run to run; `None` to keep none.
     pub digests: Option<PathBuf>,
+    /// The file that says who may watch; `None` is everybody.
+    pub tokens: Option<PathBuf>,
+    /// The file with the key of stateless resets; `None` makes one for this run.
+    pub reset_key: Option<PathBuf>,
+    /// How many connections there may be.
+    pub connections: server::ConnectionLimits,
     /// What to show to clients.
     pub credentials: Credentials,
     /// How to serve.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::layer::Layer;
+use super::settings::Layer;
 
 /// Something about the settings that is no error.
 #[derive(Debug, Clone, PartialEq, Eq)]

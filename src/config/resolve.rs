@@ -5,13 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::layer::Layer;
+use super::flags::{GenCert, Global, Play, Reporting, Serve};
+use super::settings::Layer;
 use super::stdout::is_stdout;
 use super::{
     CertConfig, Credentials, Environment, Error, Notice, PlayConfig, Report, ServeConfig,
-    Verbosity, tls,
+    Verbosity, tls, tokens,
 };
-use crate::cli;
 use crate::client::{Start, Target};
 use crate::protocol::{OpenStream, Version};
 use crate::server::ConnectionLimits;
@@ -23,9 +23,6 @@ use crate::{client, server};
 /// After which chunk to pause where nothing is said and the media is only counted, as the origin
 /// client does it.
 const PAUSE_AT: u32 = 3;
-
-/// After how long without an acknowledgement a client counts as gone, whatever it sends.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A setting that config/default.toml gives a value.
 macro_rules! setting {
@@ -43,8 +40,8 @@ macro_rules! setting {
 /// # Errors
 /// Whatever is wrong with the configuration: exit 2.
 pub fn serve(
-    global: &cli::Global,
-    flags: &cli::Serve,
+    global: &Global,
+    flags: &Serve,
     environment: &Environment,
 ) -> Result<ServeConfig, Error> {
     let mut notices = Vec::new();
@@ -59,22 +56,21 @@ pub fn serve(
     if let Some(port) = flags.port {
         listen.set_port(port);
     }
-    let credentials = tls::credentials(&layer.tls, environment)?;
+    let credentials = tls::credentials(&layer.identity, environment)?;
     let report = report(global, &flags.reporting)?;
     let config = serve_config(&layer, listen, credentials, report, &mut notices)?;
-    let digests = environment.state_dir().map(|state| state.join("digests"));
-    Ok(ServeConfig { generate, digests, notices, ..config })
+    let state = environment.state_dir();
+    let [digests, reset_key] =
+        ["digests", "reset.key"].map(|file| Some(state.as_ref()?.join(file)));
+    let tokens = layer.server.tokens.clone();
+    Ok(ServeConfig { generate, digests, reset_key, tokens, notices, ..config })
 }
 
 /// What `play` needs.
 ///
 /// # Errors
 /// Whatever is wrong with the configuration: exit 2.
-pub fn play(
-    global: &cli::Global,
-    flags: &cli::Play,
-    environment: &Environment,
-) -> Result<PlayConfig, Error> {
+pub fn play(global: &Global, flags: &Play, environment: &Environment) -> Result<PlayConfig, Error> {
     refuse_contradictions(flags)?;
     let mut notices = Vec::new();
     let named = global.config.as_deref();
@@ -93,9 +89,9 @@ pub fn play(
         },
         list: flags.list,
         embedded: embedded.transpose()?,
-        trust: tls::trust(&layer.tls, environment)?,
-        server_name: layer.tls.server_name.clone().map(Into::into),
-        client: client_settings(&layer, flags, title, &output)?,
+        trust: tls::trust(&layer.trust, environment)?,
+        server_name: layer.trust.server_name.clone().map(Into::into),
+        client: client_settings(&layer, flags, title, &output, environment)?,
         transport: transport_settings(&layer)?,
         output,
         report,
@@ -108,14 +104,14 @@ pub fn play(
 /// # Errors
 /// Whatever is wrong with the configuration: exit 2.
 pub fn gen_cert(
-    global: &cli::Global,
-    flags: &cli::GenCert,
+    global: &Global,
+    flags: &GenCert,
     environment: &Environment,
 ) -> Result<CertConfig, Error> {
     let mut notices = Vec::new();
     let named = global.config.as_deref();
     let layer = Layer::merged(flags.into(), named, environment, &mut notices)?;
-    let (cert, key) = tls::new_files(flags, &layer.tls, environment)?;
+    let (cert, key) = tls::new_files(flags, &layer.identity, environment)?;
     let names = if flags.names.is_empty() {
         Certificate::LOCAL_NAMES.map(String::from).into()
     } else {
@@ -126,12 +122,13 @@ pub fn gen_cert(
 }
 
 /// What clap lets pass because it depends on the values: which version, and what is in a URL.
-fn refuse_contradictions(flags: &cli::Play) -> Result<(), Error> {
+fn refuse_contradictions(flags: &Play) -> Result<(), Error> {
     let server = flags.server.as_ref();
     let port = server.and_then(|server| server.address.port);
     let title = server.and_then(|server| server.title.as_ref());
     let pin = server.and_then(|server| server.pin);
-    if port.is_some() && flags.port.is_some() {
+    let trust = &flags.trust;
+    if port.is_some() && flags.client.port.is_some() {
         return Err(Error::PortTwice);
     }
     if title.is_some() && flags.title.is_some() {
@@ -140,7 +137,7 @@ fn refuse_contradictions(flags: &cli::Play) -> Result<(), Error> {
     if title.is_some() && flags.list {
         return Err(Error::TitleAndList);
     }
-    if pin.is_some() && (flags.pin.is_some() || flags.ca.is_some() || flags.insecure) {
+    if pin.is_some() && (trust.pin.is_some() || trust.ca.is_some() || trust.insecure.is_some()) {
         return Err(Error::PinTwice);
     }
     let newer = [
@@ -148,7 +145,7 @@ fn refuse_contradictions(flags: &cli::Play) -> Result<(), Error> {
         (flags.title.is_some(), "--title"),
         (flags.list, "--list"),
         (flags.start.is_some(), "--start"),
-        (flags.rate.is_some(), "--rate"),
+        (flags.client.rate.is_some(), "--rate"),
         (flags.named_by_title, "-O"),
     ];
     match newer.into_iter().find(|(given, _)| *given) {
@@ -160,7 +157,7 @@ fn refuse_contradictions(flags: &cli::Play) -> Result<(), Error> {
 }
 
 /// The title, in the URL or by its flag.
-fn title(flags: &cli::Play) -> Option<String> {
+fn title(flags: &Play) -> Option<String> {
     let in_url = flags.server.as_ref().and_then(|server| server.title.as_ref());
     in_url.or(flags.title.as_ref()).cloned().map(String::from)
 }
@@ -188,11 +185,19 @@ fn serve_config(
         media: layer.server.media.clone(),
         generate: None,
         digests: None,
+        tokens: None,
+        reset_key: None,
+        connections: ConnectionLimits {
+            max_connections,
+            max_per_address: setting!(layer.server.max_per_address).get().min(max_connections),
+        },
         credentials,
         server: server::ServeSettings {
             offer,
-            connections: ConnectionLimits { max_connections, max_per_address: max_connections },
-            stall_timeout: STALL_TIMEOUT,
+            stall_timeout: setting!(layer.server.stall_timeout).get(),
+            open_timeout: setting!(layer.server.open_timeout).get(),
+            max_pause: setting!(layer.server.max_pause).get(),
+            send_memory: setting!(layer.server.send_memory).get(),
             max_rate: setting!(layer.server.max_rate).get(),
             pacing: setting!(layer.server.pacing).into(),
         },
@@ -220,9 +225,10 @@ fn keepalive(layer: &Layer, session_timeout: u64, notices: &mut Vec<Notice>) -> 
 
 fn client_settings(
     layer: &Layer,
-    flags: &cli::Play,
+    flags: &Play,
     title: Option<String>,
     output: &Target,
+    environment: &Environment,
 ) -> Result<client::PlaySettings, Error> {
     let pause_at = match layer.client.pause_at {
         Some(seq) => seq.get(),
@@ -248,6 +254,7 @@ fn client_settings(
         retry_for: setting!(layer.client.retry_for).get(),
         verify: !flags.no_verify,
         require_digest: setting!(layer.client.require_digest),
+        token: tokens::of_client(&flags.client, &layer.client, environment)?,
     })
 }
 
@@ -260,7 +267,7 @@ fn transport_settings(layer: &Layer) -> Result<transport::TransportSettings, Err
     })
 }
 
-fn output(flags: &cli::Play, title: Option<&str>) -> Target {
+fn output(flags: &Play, title: Option<&str>) -> Target {
     let (overwrite, resume) = (flags.force, !flags.no_continue);
     let output = match flags.output.as_deref() {
         None if flags.named_by_title => {
@@ -279,13 +286,13 @@ fn output(flags: &cli::Play, title: Option<&str>) -> Target {
     }
 }
 
-fn report(global: &cli::Global, reporting: &cli::Reporting) -> Result<Report, Error> {
+fn report(global: &Global, reporting: &Reporting) -> Result<Report, Error> {
     let verbosity = match (global.verbose, global.quiet) {
         (true, true) => return Err(Error::VerboseAndQuiet),
         (true, false) => Verbosity::Verbose,
         (false, true) => Verbosity::Quiet,
         (false, false) => Verbosity::Normal,
     };
-    let cli::Reporting { json, progress } = *reporting;
+    let Reporting { json, progress } = *reporting;
     Ok(Report { json, progress, verbosity, color: global.color })
 }

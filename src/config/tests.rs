@@ -5,7 +5,17 @@ use clap::CommandFactory;
 
 use super::value::*;
 use crate::client;
+use crate::protocol::MAX_CHUNK_SIZE;
 use crate::transport::Fingerprint;
+
+type Bitrate = BitRate<u32, 1, { u32::MAX as u64 }>;
+type MaxRate = BitRate<u64, 0, { u64::MAX }>;
+type ChunkSize = Size<u32, 1, { MAX_CHUNK_SIZE as u64 }>;
+type SocketBuffer = Size<u32, { 64 << 10 }, { 64 << 20 }>;
+type Mtu = Whole<u16, 1228, 9001>;
+type Keepalive = Whole<u64, 1, 3600>;
+type PauseFor = Seconds<0, 86_400_000>;
+type ConnectTimeout = Seconds<1, 3_600_000>;
 
 #[test]
 fn clap_finds_no_fault_with_the_flags() {

@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
-use super::layer::Tls;
+use super::flags::GenCert;
+use super::settings::{self, Identity};
 use super::{Credentials, Environment, Error};
-use crate::cli;
 use crate::transport::Trust;
 
 /// The server's certificate and key: those that are named, else its own.
-pub(super) fn credentials(tls: &Tls, environment: &Environment) -> Result<Credentials, Error> {
-    if let Some((cert, key)) = named_files(tls)? {
+pub(super) fn credentials(
+    identity: &Identity,
+    environment: &Environment,
+) -> Result<Credentials, Error> {
+    if let Some((cert, key)) = named_files(identity)? {
         return Ok(Credentials::Named { cert, key });
     }
     let (cert, key) = own_files(environment)?;
@@ -18,12 +21,12 @@ pub(super) fn credentials(tls: &Tls, environment: &Environment) -> Result<Creden
 
 /// Where `gen-cert` writes a certificate and its key. Unlike a server's, one may be named alone.
 pub(super) fn new_files(
-    flags: &cli::GenCert,
-    tls: &Tls,
+    flags: &GenCert,
+    identity: &Identity,
     environment: &Environment,
 ) -> Result<(PathBuf, PathBuf), Error> {
     if flags.cert.is_none() == flags.key.is_none()
-        && let Some(files) = named_files(tls)?
+        && let Some(files) = named_files(identity)?
     {
         return Ok(files);
     }
@@ -32,8 +35,8 @@ pub(super) fn new_files(
 }
 
 /// The certificate and the key that are set.
-fn named_files(tls: &Tls) -> Result<Option<(PathBuf, PathBuf)>, Error> {
-    match (&tls.cert, &tls.key) {
+fn named_files(identity: &Identity) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+    match (&identity.cert, &identity.key) {
         (Some(cert), Some(key)) if cert == key => Err(Error::OneFile(cert.clone())),
         (Some(cert), Some(key)) => Ok(Some((cert.clone(), key.clone()))),
         (Some(_), None) => Err(Error::HalfAnIdentity { given: "tls.cert", missing: "tls.key" }),
@@ -49,8 +52,8 @@ fn own_files(environment: &Environment) -> Result<(PathBuf, PathBuf), Error> {
 }
 
 /// Whom a client trusts.
-pub(super) fn trust(tls: &Tls, environment: &Environment) -> Result<Trust, Error> {
-    match (&tls.ca, tls.pin, tls.insecure == Some(true)) {
+pub(super) fn trust(trust: &settings::Trust, environment: &Environment) -> Result<Trust, Error> {
+    match (&trust.ca, trust.pin, trust.insecure == Some(true)) {
         (None, None, false) => {
             let own = environment.state_dir().map(|state| state.join("cert.pem"));
             Ok(Trust::System { own })

@@ -11,7 +11,7 @@ pub const MAX_TITLE: usize = 255;
 /// The longest VALIDATOR, in bytes.
 const MAX_VALIDATOR: usize = 64;
 /// The longest TOKEN, in bytes.
-const MAX_TOKEN: usize = 4 * 1024;
+pub const MAX_TOKEN: usize = 4 * 1024;
 /// The longest REASON, in bytes.
 const MAX_REASON: usize = 512;
 /// The number of BLAKE3-256 among the digest algorithms.

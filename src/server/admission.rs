@@ -1,11 +1,13 @@
 //! Who may come in. Asked before anything is kept of a peer.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::protocol::NackCode;
 use crate::session::server::Refusal;
+use crate::transport::{FirstLook, HandshakePolicy};
 
 /// Seconds after which a client that found no place may try again.
 const RETRY_AFTER: u32 = 2;
@@ -25,11 +27,20 @@ pub struct ConnectionLimits {
     pub max_per_address: usize,
 }
 
+/// The most clients without a place at once that hear why, where the server has few places.
+const MIN_TURNED_AWAY: usize = 64;
+
+/// Handshakes under way above which clients must prove their address, however many places there
+/// are.
+const MAX_UNPROVEN: usize = 512;
+
 /// The places of a server, over all of its endpoints.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub struct Admission {
     limits: ConnectionLimits,
     taken: Mutex<Taken>,
+    /// Clients without a place that are told so.
+    turned_away: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -39,8 +50,15 @@ struct Taken {
 }
 
 impl Admission {
-    pub(super) fn new(limits: ConnectionLimits) -> Self {
-        Self { limits, taken: Mutex::default() }
+    /// All places are free.
+    pub fn new(limits: ConnectionLimits) -> Self {
+        Self { limits, taken: Mutex::default(), turned_away: Arc::default() }
+    }
+
+    /// Counts a client that is told that there is no place, until what is returned is dropped.
+    pub(super) fn turn_away(&self) -> TurnedAway {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+        TurnedAway(self.turned_away.clone())
     }
 
     /// Gives a place to a connection.
@@ -83,6 +101,33 @@ impl Admission {
     }
 }
 
+impl HandshakePolicy for Admission {
+    /// Lets more clients in than there are places for: they are to hear why they get none, which
+    /// takes a handshake.
+    fn first_look(&self, _: SocketAddr, handshakes: usize) -> FirstLook {
+        let places = self.limits.max_connections;
+        let turned_away = self.turned_away.load(Ordering::Relaxed);
+        if turned_away + handshakes.saturating_sub(places) >= MIN_TURNED_AWAY.max(places / RESERVED)
+        {
+            FirstLook::Refuse
+        } else if handshakes >= (places / 4).clamp(1, MAX_UNPROVEN) {
+            FirstLook::ProveAddress
+        } else {
+            FirstLook::Accept
+        }
+    }
+}
+
+/// A client that is told that there is no place for it.
+#[derive(Debug)]
+pub(super) struct TurnedAway(Arc<AtomicUsize>);
+
+impl Drop for TurnedAway {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A place for one connection, which is free again when this is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
@@ -105,6 +150,16 @@ pub(super) enum Full {
     /// `max_per_address` of them come from there.
     #[error("too many connections from your address: try again")]
     ForAddress,
+}
+
+impl Full {
+    /// The limit that was reached.
+    pub(super) fn limit(self) -> &'static str {
+        match self {
+            Self::InAll => "max_connections",
+            Self::ForAddress => "max_per_address",
+        }
+    }
 }
 
 impl From<Full> for Refusal {

@@ -4,9 +4,9 @@ use std::future::{pending, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::Server;
-use super::grant::Grant;
-use crate::media::{self, Entry};
+use super::connection::ConnectionContext;
+use super::grant::{Grant, in_trouble};
+use crate::media::Entry;
 use crate::protocol::{OpenStream, Options, Version};
 use crate::session::server::Refusal;
 
@@ -15,7 +15,7 @@ pub(super) enum Answer {
     /// To OPEN_STREAM.
     Grant(Result<Grant, Refusal>),
     /// To LIST.
-    Catalogue(Result<Arc<[Entry]>, media::Error>),
+    Catalogue(Result<Arc<[Entry]>, Refusal>),
 }
 
 /// The answer that a client waits for, if it asked anything.
@@ -26,21 +26,41 @@ impl PendingAnswer {
     /// Begins to see whether an OPEN_STREAM can be granted.
     pub(super) fn open(
         &mut self,
-        server: Arc<Server>,
-        version: Version,
+        context: &Arc<ConnectionContext>,
         open: OpenStream,
         options: Options,
     ) {
-        self.0 = Some(Box::pin(async move {
-            let Server { settings, library, .. } = &*server;
-            Answer::Grant(Grant::new(settings, library, version, &open, &options).await)
-        }));
+        let context = context.clone();
+        self.ask(context.clone(), async move {
+            Answer::Grant(Grant::new(&context, &open, &options).await)
+        });
     }
 
     /// Begins to make the answer to a LIST.
-    pub(super) fn list(&mut self, server: &Server) {
-        let library = server.library.clone();
-        self.0 = Some(Box::pin(async move { Answer::Catalogue(library.catalogue().await) }));
+    pub(super) fn list(&mut self, context: &Arc<ConnectionContext>, options: Options) {
+        let server = context.server.clone();
+        self.ask(context.clone(), async move {
+            Answer::Catalogue(match server.access(Version::V2, &options) {
+                Ok(access) => match server.library.catalogue().await {
+                    Ok(entries) => Ok(access.of_catalogue(entries)),
+                    Err(_) => Err(in_trouble()),
+                },
+                Err(refusal) => Err(refusal),
+            })
+        });
+    }
+
+    fn ask(
+        &mut self,
+        context: Arc<ConnectionContext>,
+        answer: impl Future<Output = Answer> + Send + 'static,
+    ) {
+        let owed = context.owe_answer();
+        self.0 = Some(Box::pin(async move {
+            let answer = answer.await;
+            drop(owed);
+            answer
+        }));
     }
 
     /// Refuses whatever was asked.

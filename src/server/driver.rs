@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
@@ -10,10 +10,10 @@ use tracing::{debug, warn};
 use super::answer::{Answer, PendingAnswer};
 use super::connection::ConnectionContext;
 use super::event::ServeEvent;
-use super::grant::in_trouble;
 use super::sender::{Heartbeat, SendOutcome, SessionSender};
 use super::sessions::SessionPhase;
-use crate::protocol::{Frame, Options, Pdu, Version};
+use super::tokens::TokenChanges;
+use crate::protocol::{CloseReason, Frame, Options, Pdu, Version};
 use crate::session::Time;
 use crate::session::server::{Action, Delivery, Input, Reason, Refusal, ServerSession, State};
 use crate::transport::{self, Incoming, Outgoing, ReceiveError};
@@ -38,6 +38,7 @@ pub(super) struct Driver {
     answer: PendingAnswer,
     /// What came behind a question that was not answered yet, and waits for that.
     held: Option<Input>,
+    token_changes: TokenChanges,
     /// Whether the client can still send something.
     listening: bool,
     /// Whether a warning about ignored PDUs was given; one a session is enough.
@@ -53,7 +54,8 @@ impl Driver {
         let timeouts = context.server.settings.timeouts();
         Self {
             incoming,
-            sender: SessionSender::new(outgoing, began),
+            sender: SessionSender::new(context.clone(), outgoing, began),
+            token_changes: TokenChanges::of(context.server.tokens.as_deref()),
             began,
             machine: ServerSession::new(context.handle.version(), timeouts, Time::ZERO),
             context,
@@ -68,14 +70,20 @@ impl Driver {
     /// Runs the session to its end.
     pub(super) async fn run(&mut self) {
         let peer = self.context.handle.peer();
-        let reason = match self.converse().await {
+        let ended = self.converse().await;
+        let name = ended.as_ref().map_or("lost", Reason::name);
+        let reason = match ended {
             Ok(reason) => reason.to_string(),
             Err(error) => format!("connection lost: {error}"),
         };
         debug!(%peer, reason, "session over");
         if let Some(session) = self.sender.session() {
             let meter = session.running.meter();
-            (self.context.server.report)(ServeEvent::Closed {
+            if let Some(token) = session.grant.access.token() {
+                self.context.server.counters.bytes_by_token.add(token.name.clone(), meter.bytes());
+            }
+            self.context.server.counters.closed.add(name, 1);
+            self.context.server.reporter.say(ServeEvent::Closed {
                 session: session.running.id(),
                 peer,
                 reason,
@@ -100,23 +108,26 @@ impl Driver {
                     self.wanted.clone_from(&options.title);
                     match &self.context.refusal {
                         Some(refusal) => self.answer.refuse(refusal.clone()),
-                        None => {
-                            let ConnectionContext { server, handle, .. } = &*self.context;
-                            self.answer.open(server.clone(), handle.version(), open, options);
-                        }
+                        None => self.answer.open(&self.context, open, options),
                     }
                 }
                 Some(Action::SendAck) => self.acknowledge(),
-                Some(Action::SendNack(refusal)) => self.refuse(refusal),
-                Some(Action::SendList) => match &self.context.refusal {
+                Some(Action::SendNack(refusal)) => {
+                    self.refuse(refusal);
+                    if !self.context.allows_mistake() {
+                        self.abort(&Reason::Flooding).await;
+                        return Ok(Reason::Flooding);
+                    }
+                }
+                Some(Action::SendList(options)) => match &self.context.refusal {
                     Some(refusal) => self.answer.refuse(refusal.clone()),
-                    None => self.answer.list(&self.context.server),
+                    None => self.answer.list(&self.context, options),
                 },
                 Some(Action::SendHeartbeat) => self.sender.owe(Heartbeat::Own),
                 Some(Action::Echo(timestamp)) => self.sender.owe(Heartbeat::Echo(timestamp)),
                 Some(Action::Close(reason)) => {
                     self.answer.stop();
-                    self.sender.close(reason.to_wire(), None);
+                    self.close(&reason);
                     closing = Some(reason);
                 }
                 Some(Action::Abort(reason)) => {
@@ -157,7 +168,7 @@ impl Driver {
             let input = tokio::select! {
                 biased;
                 frame = self.incoming.frame(), if listening => match frame {
-                    Ok(Some(frame)) => Ok(Input::Frame(frame)),
+                    Ok(Some(frame)) => Ok(self.heed(frame)),
                     Ok(None) => {
                         self.listening = false;
                         Ok(Input::PeerFinished)
@@ -171,6 +182,10 @@ impl Driver {
                 () = shutdown.cancelled(), if state != State::Closing => {
                     Ok(Input::End(Reason::Shutdown))
                 }
+                () = self.token_changes.next() => match self.is_authorised() {
+                    true => continue,
+                    false => Ok(Input::End(Reason::NotAuthorised)),
+                },
                 answer = self.answer.next(), if answering => Ok(self.take(answer)),
                 outcome = self.sender.push(state == State::Streaming) => match outcome {
                     Ok(SendOutcome::MediaEnded) => Ok(Input::End(Reason::Complete)),
@@ -194,19 +209,35 @@ impl Driver {
         }
     }
 
+    /// Takes a PDU, unless it is one too many.
+    fn heed(&self, frame: Frame) -> Input {
+        let is_mistake = matches!(frame, Frame::Malformed(_));
+        let allowed = self.context.allows_pdu() && (!is_mistake || self.context.allows_mistake());
+        if allowed { Input::Frame(frame) } else { Input::End(Reason::Flooding) }
+    }
+
+    /// Returns false if the session's token is not good for it any more.
+    fn is_authorised(&self) -> bool {
+        let Some(grant) = self.sender.session().map(|session| &session.grant) else { return true };
+        let tokens = self.context.server.tokens.as_ref();
+        tokens.zip(grant.access.token()).is_none_or(|(tokens, token)| {
+            tokens.still_allows(token, grant.media.title(), SystemTime::now())
+        })
+    }
+
     /// Takes what the client waits for.
     fn take(&mut self, answer: Answer) -> Input {
         match answer {
             Answer::Grant(Ok(grant)) => {
-                let ConnectionContext { server, handle, .. } = &*self.context;
-                self.sender.open(grant, handle.peer(), &server.sessions)
+                self.context.note_session();
+                self.sender.open(grant)
             }
             Answer::Grant(Err(refusal)) => Input::Refused(refusal),
             Answer::Catalogue(Ok(entries)) => {
                 self.sender.list(entries);
                 Input::Listed
             }
-            Answer::Catalogue(Err(_)) => Input::Refused(in_trouble()),
+            Answer::Catalogue(Err(refusal)) => Input::Refused(refusal),
         }
     }
 
@@ -214,7 +245,11 @@ impl Driver {
     fn acknowledge(&mut self) {
         self.sender.acknowledge();
         let Some(session) = self.sender.session() else { return };
-        (self.context.server.report)(ServeEvent::Opened {
+        let token = session.grant.access.token().map(|token| token.name.clone());
+        let counters = &self.context.server.counters;
+        counters.opened.add(1);
+        token.iter().for_each(|token| counters.opened_by_token.add(token.clone(), 1));
+        self.context.server.reporter.say(ServeEvent::Opened {
             session: session.running.id(),
             peer: self.context.handle.peer(),
             version: self.context.handle.version(),
@@ -222,6 +257,7 @@ impl Driver {
             rate: session.grant.rate,
             title: Some(session.grant.media.title().to_owned()),
             start: Some(session.grant.start),
+            token,
         });
     }
 
@@ -232,16 +268,32 @@ impl Driver {
             None => code.to_string(),
         };
         let code = code.to_wire(self.context.handle.version());
+        self.context.server.counters.refused.add(code, 1);
         let options =
             Options { retry_after, ..reason.as_deref().map(Options::reason).unwrap_or_default() };
         self.sender.queue(&Pdu::OpenNack(code, options));
         let (peer, title) = (self.context.handle.peer(), self.wanted.take());
-        (self.context.server.report)(ServeEvent::Refused { peer, title, code, reason: words });
+        let refused = ServeEvent::Refused { peer, title, code, reason: words, more: 0 };
+        self.context.server.reporter.say(refused);
+    }
+
+    /// Queues CLOSE_STREAM, with the limit that was reached in words.
+    fn close(&mut self, reason: &Reason) {
+        let code = reason.to_wire();
+        let is_limit = code == CloseReason::LIMIT;
+        if is_limit {
+            self.context.server.counters.limits.add(reason.name(), 1);
+        }
+        let words = is_limit.then(|| reason.to_string());
+        self.sender.close(code, words.as_deref());
     }
 
     /// Ends the connection with an error. Version 2 says why before.
     async fn abort(&mut self, reason: &Reason) {
         let code = reason.to_wire();
+        if code == CloseReason::LIMIT {
+            self.context.server.counters.limits.add(reason.name(), 1);
+        }
         if self.context.handle.version() != Version::V1 {
             self.sender.close(code, Some(&reason.to_string()));
             let _ = timeout(ABORT_GRACE, self.sender.push(false)).await;
@@ -269,13 +321,13 @@ impl Driver {
                 session.pacer.iter_mut().for_each(|pacer| pacer.run(now));
                 meter.set_phase(SessionPhase::Streaming);
                 if before == State::Paused {
-                    (self.context.server.report)(ServeEvent::Resumed { session: id, seq });
+                    self.context.server.reporter.say(ServeEvent::Resumed { session: id, seq });
                 }
             }
             State::Paused => {
                 session.pacer.iter_mut().for_each(|pacer| pacer.pause(now));
                 meter.set_phase(SessionPhase::Paused);
-                (self.context.server.report)(ServeEvent::Paused { session: id, seq });
+                self.context.server.reporter.say(ServeEvent::Paused { session: id, seq });
             }
             State::Idle | State::Closing | State::Closed => {
                 meter.set_phase(SessionPhase::Closing);

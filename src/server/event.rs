@@ -48,6 +48,9 @@ pub enum ServeEvent {
         /// title.
         #[serde(skip_serializing_if = "Option::is_none")]
         start: Option<u64>,
+        /// The name of the client's token.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
     },
     /// OPEN_NACK was sent.
     #[serde(rename = "session_refused")]
@@ -61,6 +64,9 @@ pub enum ServeEvent {
         code: u16,
         /// The code in words.
         reason: String,
+        /// How many more of this code were sent to the address within a second, and not told of.
+        #[serde(skip_serializing_if = "is_zero")]
+        more: u64,
     },
     /// PAUSE_STREAM came.
     #[serde(rename = "session_paused")]
@@ -95,6 +101,10 @@ pub enum ServeEvent {
         #[serde(rename = "seconds", serialize_with = "seconds")]
         elapsed: Duration,
     },
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Serializes a duration as seconds, to the millisecond.

@@ -4,14 +4,18 @@ mod admission;
 mod answer;
 mod catalogue;
 mod connection;
+mod counters;
 mod driver;
 mod event;
 mod grant;
+mod maintenance;
 mod sender;
 mod sessions;
+mod throttle;
+mod tokens;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,14 +23,18 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::media::Library;
+use crate::protocol::{NackCode, Options, Version};
 use crate::session::Offer;
-use crate::session::server::Timeouts;
+use crate::session::server::{Refusal, Timeouts};
 use crate::transport::Listener;
-use admission::Admission;
+use maintenance::Reporter;
+use tokens::Access;
 
-pub use admission::ConnectionLimits;
+pub use admission::{Admission, ConnectionLimits};
+pub use counters::{Count, Counters, CountsBy};
 pub use event::ServeEvent;
 pub use sessions::{Meter, RunningSession, SessionPhase, Sessions};
+pub use tokens::{Token, Tokens};
 
 /// How long sessions may take to deliver their CLOSE_STREAM when the server shuts down.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
@@ -36,8 +44,6 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 pub struct ServeSettings {
     /// What clients may get.
     pub offer: Offer,
-    /// How many connections there may be.
-    pub connections: ConnectionLimits,
     /// The most that a session of version 2 is sent, bit/s; 0 is no limit.
     pub max_rate: u64,
     /// Who decides how fast a session of version 2 is sent.
@@ -45,6 +51,12 @@ pub struct ServeSettings {
     /// Time without an acknowledgement of anything that waits for one after which a client is
     /// taken to be gone.
     pub stall_timeout: Duration,
+    /// How long a connection may have no session before its first.
+    pub open_timeout: Duration,
+    /// The longest pause.
+    pub max_pause: Duration,
+    /// What may wait in the send buffers of all sessions, bytes.
+    pub send_memory: u64,
 }
 
 impl ServeSettings {
@@ -53,6 +65,7 @@ impl ServeSettings {
             keepalive: self.offer.keepalive,
             session: self.offer.session_timeout,
             stall: self.stall_timeout,
+            pause: self.max_pause,
         }
     }
 }
@@ -72,20 +85,49 @@ pub struct Server {
     library: Arc<Library>,
     admission: Arc<Admission>,
     sessions: Arc<Sessions>,
-    report: Box<dyn Fn(ServeEvent) + Send + Sync>,
+    counters: Counters,
+    /// `None` where everybody may watch everything.
+    tokens: Option<Arc<Tokens>>,
+    reporter: Reporter,
 }
 
 impl Server {
-    /// A server of this library. `sessions` shows what runs; `report` hears of every event and
-    /// must not block.
+    /// A server of this library, for whoever has one of `tokens` where there are any. `sessions`
+    /// shows what runs; `report` hears of every event and must not block.
     pub fn new(
         settings: ServeSettings,
         library: Arc<Library>,
+        admission: Arc<Admission>,
+        tokens: Option<Arc<Tokens>>,
         sessions: Arc<Sessions>,
         report: impl Fn(ServeEvent) + Send + Sync + 'static,
     ) -> Self {
-        let admission = Arc::new(Admission::new(settings.connections));
-        Self { settings, library, admission, sessions, report: Box::new(report) }
+        Self {
+            settings,
+            library,
+            admission,
+            sessions,
+            counters: Counters::default(),
+            tokens,
+            reporter: Reporter::new(report),
+        }
+    }
+
+    /// What one session may have on the way, bytes: all together have `send_memory`.
+    fn send_share(&self) -> u32 {
+        let sessions = u64::try_from(self.sessions.count().max(1)).unwrap_or(u64::MAX);
+        u32::try_from(self.settings.send_memory / sessions).unwrap_or(u32::MAX)
+    }
+
+    /// What a client may do that shows this token.
+    ///
+    /// # Errors
+    /// Nothing at all, which version 1 cannot be helped with: it has no tokens.
+    fn access(&self, version: Version, options: &Options) -> Result<Access, Refusal> {
+        let Some(tokens) = &self.tokens else { return Ok(Access::Everything) };
+        let secret = options.token.as_deref().filter(|_| version != Version::V1);
+        let token = secret.and_then(|secret| tokens.find(secret, SystemTime::now()));
+        token.map(Access::Token).ok_or(NackCode::NotAuthorised.into())
     }
 
     /// Serves who comes to this endpoint until `shutdown` is cancelled, then closes every session

@@ -1,16 +1,17 @@
 //! The sending side of a session: control PDUs first, then chunks as they are due.
 
 use std::future::{pending, ready};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::catalogue::CatalogueReplies;
+use super::connection::ConnectionContext;
 use super::grant::Grant;
-use super::sessions::{Meter, RunningSession, Sessions};
+use super::sessions::{Meter, RunningSession};
 use crate::media::{self, Entry, Read};
 use crate::protocol::{CloseReason, Digest, Options, Pdu};
 use crate::session::Pacer;
@@ -20,6 +21,12 @@ use crate::transport::{self, Outgoing};
 /// How many queued pieces make a client that asks without reading the answers wait: it must not
 /// make the server keep them.
 const MAX_QUEUED: usize = 64;
+
+/// What a LIST_REPLY counts for under `max_rate`, bytes.
+const REPLY_BYTES: u64 = 16 * 1024;
+
+/// A chunk that is sent so much later than it was due is late.
+const LATE: Duration = Duration::from_millis(100);
 
 /// The least that a paced session may have on the way, bytes: two chunks of the usual size.
 const PACED_SEND_AHEAD: u32 = 128 * 1024;
@@ -39,6 +46,8 @@ pub(super) struct OpenSession {
     /// The payload of the next chunk, as far as it has been read.
     payload: Vec<Bytes>,
     payload_len: u64,
+    /// When the next chunk may be sent beside all else on the connection.
+    reserved: Option<Instant>,
     /// The client is to get a digest that was not known when the session opened.
     owes_digest: bool,
     after_media: AfterMedia,
@@ -97,22 +106,29 @@ pub(super) struct SessionSender {
     /// There is never more than one: where the client does not read, the newest says all.
     owed_heartbeat: Option<Heartbeat>,
     catalogue: Option<CatalogueReplies>,
+    /// When the next part of the catalogue may be sent beside all else on the connection.
+    reserved: Option<Instant>,
+    context: Arc<ConnectionContext>,
 }
 
 impl SessionSender {
-    pub(super) fn new(outgoing: Outgoing, began: Instant) -> Self {
-        Self { outgoing, began, session: None, owed_heartbeat: None, catalogue: None }
+    pub(super) fn new(context: Arc<ConnectionContext>, outgoing: Outgoing, began: Instant) -> Self {
+        Self {
+            outgoing,
+            began,
+            session: None,
+            owed_heartbeat: None,
+            catalogue: None,
+            reserved: None,
+            context,
+        }
     }
 
     /// Prepares a session; nothing is sent yet.
-    pub(super) fn open(
-        &mut self,
-        grant: Grant,
-        peer: SocketAddr,
-        sessions: &Arc<Sessions>,
-    ) -> Input {
+    pub(super) fn open(&mut self, grant: Grant) -> Input {
+        let ConnectionContext { server, handle, .. } = &*self.context;
         let left = grant.media.size().map(|size| size.saturating_sub(grant.start));
-        let running = sessions.add(Meter::new(peer, grant.ack.bitrate, left));
+        let running = server.sessions.add(Meter::new(handle.peer(), grant.ack.bitrate, left));
         let session_id = running.id();
         self.outgoing.set_session_id(session_id);
         let session = OpenSession {
@@ -125,6 +141,7 @@ impl SessionSender {
             sent: 0,
             payload: Vec::new(),
             payload_len: 0,
+            reserved: None,
             after_media: AfterMedia::NotYet,
         };
         let owes_digest = session.owes_digest;
@@ -204,6 +221,11 @@ impl SessionSender {
             if let Some(heartbeat) = self.owed_heartbeat.take() {
                 self.queue_heartbeat(heartbeat);
             } else if let Some(catalogue) = &mut self.catalogue {
+                if self.reserved.is_none() {
+                    self.reserved = self.context.reserve(REPLY_BYTES);
+                }
+                wait_for(self.reserved).await;
+                self.reserved = None;
                 let (reply, more) = catalogue.next();
                 if !more {
                     self.catalogue = None;
@@ -224,8 +246,10 @@ impl SessionSender {
                 if !streaming {
                     pending::<()>().await;
                 }
-                self.outgoing.room(session.send_ahead).await?;
-                match session.next_chunk(self.began).await {
+                let most = session.send_ahead.min(self.context.server.send_share());
+                let most = most.saturating_sub(session.grant.ack.max_chunk_size).max(1);
+                self.outgoing.room(most).await?;
+                match session.next_chunk(&self.context, self.began).await {
                     Ok(Next::Chunk { length }) => session.queue_chunk(length, &mut self.outgoing),
                     Ok(Next::End) => {
                         session.end_media();
@@ -253,7 +277,11 @@ impl SessionSender {
 impl OpenSession {
     /// Waits until the next chunk is due and reads its payload. What has been read stays when the
     /// future is dropped.
-    async fn next_chunk(&mut self, began: Instant) -> Result<Next, media::Error> {
+    async fn next_chunk(
+        &mut self,
+        context: &ConnectionContext,
+        began: Instant,
+    ) -> Result<Next, media::Error> {
         let Grant { ack, media, start, .. } = &mut self.grant;
         let offset = start.saturating_add(self.sent);
         let size = media.size();
@@ -283,16 +311,30 @@ impl OpenSession {
                 break;
             }
         }
-        Ok(match u32::try_from(self.payload_len) {
-            Ok(0) | Err(_) => Next::End,
-            Ok(length) => Next::Chunk { length },
-        })
+        let length = match u32::try_from(self.payload_len) {
+            Ok(0) | Err(_) => return Ok(Next::End),
+            Ok(length) => length,
+        };
+        if self.reserved.is_none() {
+            self.reserved = context.reserve(length.into());
+        }
+        wait_for(self.reserved).await;
+        if let Some(pacer) = &mut self.pacer {
+            let now = began.elapsed();
+            let due = pacer.due(self.sent);
+            if due.is_some_and(|due| now > due.saturating_add(LATE)) {
+                context.server.counters.chunks_late.add(1);
+            }
+            pacer.limit_credit(self.sent, length.into(), now);
+        }
+        Ok(Next::Chunk { length })
     }
 
     fn queue_chunk(&mut self, length: u32, outgoing: &mut Outgoing) {
         self.seq = self.seq.wrapping_add(1);
         outgoing.queue_chunk(self.seq, length, self.payload.drain(..));
         self.sent += std::mem::take(&mut self.payload_len);
+        self.reserved = None;
         self.running.meter().count_chunk(self.seq, length.into());
     }
 
@@ -319,6 +361,13 @@ impl OpenSession {
             }
             AfterMedia::NotYet | AfterMedia::Nothing => pending().await,
         }
+    }
+}
+
+/// Waits until a time that was reserved.
+async fn wait_for(reserved: Option<Instant>) {
+    if let Some(due) = reserved {
+        sleep_until(due).await;
     }
 }
 

@@ -5,6 +5,7 @@
 //! ask for and tells the machine what came of it. Time is a parameter: the [`Time`] since the
 //! session began, so that a test can run a session of an hour in a microsecond.
 
+mod allowance;
 pub mod client;
 mod end;
 mod negotiation;
@@ -13,8 +14,9 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
+pub use allowance::Allowance;
 pub use negotiation::Offer;
-pub use pacer::Pacer;
+pub use pacer::{Pacer, SharedPacer};
 
 /// A point in time, as the time since the session began.
 pub type Time = std::time::Duration;

@@ -9,7 +9,6 @@ use rustix::net::sockopt;
 use s2n_quic::client::Connect;
 use s2n_quic::connection::StreamAcceptor;
 use s2n_quic::provider::congestion_controller::{Bbr, Cubic, bbr, cubic};
-use s2n_quic::provider::endpoint_limits::{ConnectionAttempt, Limiter, Outcome};
 use s2n_quic::provider::io::tokio as io_provider;
 use s2n_quic::provider::limits::Limits;
 use s2n_quic::provider::tls::rustls as tls_provider;
@@ -19,11 +18,12 @@ use tokio::time::timeout;
 
 use super::address::local_address;
 use super::path::Observer;
+use super::policy::PolicyLimiter;
 use super::reset::ResetTokens;
 use super::tls::{self, Seen};
 use super::{
-    Congestion, Error, Fingerprint, Identity, Incoming, Outgoing, Path, TransportSettings, Trust,
-    TrustError, is_server_name,
+    ActiveIdentity, Congestion, Error, Fingerprint, HandshakePolicy, Incoming, Outgoing, Path,
+    ResetKey, TransportSettings, Trust, TrustError, is_server_name,
 };
 use crate::protocol::{Role, Version};
 
@@ -50,8 +50,8 @@ const RECEIVE_RING: usize = 1024 * 1024;
 /// which hold no more than eight bursts of ten packets, one stream at an MTU of 1500 is slower by
 /// one part in twenty; 512 KiB are no faster.
 const SEND_RING: usize = 256 * 1024;
-/// Handshakes under way above which a client must prove its address first (QUIC Retry).
-const UNPROVEN_HANDSHAKES: usize = 512;
+/// How long a client may take over a handshake.
+const MAX_HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How much longer a handshake may take than its caller waits: the caller's words say more than
 /// the endpoint's.
@@ -69,21 +69,21 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the address; port 0 picks a free one. More than `max_connections` at once are
-    /// refused.
+    /// Binds the address; port 0 picks a free one.
     ///
     /// # Errors
-    /// [`Error::Bind`] if the address cannot be had, [`Error::Tls`] if the certificate and the key
-    /// do not fit.
+    /// [`Error::Bind`] if the address cannot be had.
     pub fn bind(
         address: SocketAddr,
-        identity: &Identity,
+        identity: &ActiveIdentity,
+        reset_key: &ResetKey,
+        policy: Arc<dyn HandshakePolicy>,
         settings: &TransportSettings,
-        max_connections: usize,
     ) -> Result<Self, Error> {
         let tls = tls_provider::Server::from(tls::server_config(identity)?);
         let limits = limits(settings)
-            .with_data_window(CONTROL_WINDOW)
+            .with_max_handshake_duration(MAX_HANDSHAKE)
+            .and_then(|limits| limits.with_data_window(CONTROL_WINDOW))
             .and_then(|limits| limits.with_bidirectional_remote_data_window(CONTROL_WINDOW))
             .and_then(|limits| limits.with_max_open_remote_bidirectional_streams(STREAMS))
             .and_then(|limits| limits.with_max_open_remote_unidirectional_streams(0))
@@ -94,11 +94,11 @@ impl Listener {
             .map_err(setting)?
             .with_limits(limits)
             .map_err(setting)?
-            .with_endpoint_limits(ConnectionLimit { max_connections })
+            .with_endpoint_limits(PolicyLimiter(policy))
             .map_err(setting)?
             .with_event(Observer)
             .map_err(setting)?
-            .with_stateless_reset_token(ResetTokens::new(identity))
+            .with_stateless_reset_token(ResetTokens::new(reset_key, address))
             .map_err(setting)?
             .with_io(io(address, settings).map_err(|source| Error::Bind { address, source })?)
             .map_err(setting)?;
@@ -325,25 +325,6 @@ impl Connection {
         let Handle { version, path, .. } = &self.handle;
         let outgoing = Outgoing::new(send, *version, path.clone());
         (outgoing, Incoming::new(receive, *version, role))
-    }
-}
-
-/// Turns connections away once there are too many, and makes clients prove their address while
-/// many handshakes are under way.
-#[derive(Debug)]
-struct ConnectionLimit {
-    max_connections: usize,
-}
-
-impl Limiter for ConnectionLimit {
-    fn on_connection_attempt(&mut self, attempt: &ConnectionAttempt<'_>) -> Outcome {
-        if attempt.connection_count >= self.max_connections {
-            Outcome::close()
-        } else if attempt.inflight_handshakes > UNPROVEN_HANDSHAKES {
-            Outcome::retry()
-        } else {
-            Outcome::allow()
-        }
     }
 }
 

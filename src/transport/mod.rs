@@ -1,5 +1,6 @@
 //! QUIC and TLS: the only place that names s2n-quic and rustls.
 
+mod active;
 mod address;
 mod certificate;
 mod endpoint;
@@ -8,6 +9,7 @@ mod fingerprint;
 mod framed;
 mod identity;
 mod path;
+mod policy;
 mod reset;
 mod roots;
 mod tls;
@@ -15,6 +17,7 @@ mod validity;
 
 use std::time::Duration;
 
+pub use active::ActiveIdentity;
 pub use address::Address;
 pub use certificate::{Certificate, CertificateError, is_server_name};
 pub use endpoint::{Connection, Connector, Handle, Listener, granted_socket_buffer};
@@ -23,6 +26,8 @@ pub use fingerprint::Fingerprint;
 pub use framed::{Incoming, Outgoing, ReceiveError};
 pub use identity::Identity;
 pub use path::Path;
+pub use policy::{FirstLook, HandshakePolicy};
+pub use reset::ResetKey;
 pub use tls::{Trust, TrustError, Untrusted};
 pub use validity::Doubt;
 

@@ -1,25 +1,73 @@
 //! Telling a client at once that its connection is gone.
 
 use std::convert::Infallible;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use aws_lc_rs::hmac;
 use s2n_quic::provider::stateless_reset_token::{Generator, Provider};
 use s2n_quic_core::stateless_reset::Token;
 
-use super::Identity;
+/// Bytes of a key.
+const LENGTH: usize = 32;
 
-/// Makes the tokens of stateless resets (RFC 9000, section 10.3) from the server's private key.
-/// A server that was restarted makes the same ones, and so can tell the clients of its
-/// predecessor to connect anew instead of leaving them to their timers.
+/// What the tokens of stateless resets (RFC 9000, section 10.3) are made from. A server that was
+/// restarted with the same one can tell the clients of its predecessor to connect anew, instead of
+/// leaving them to their timers.
+#[derive(Clone)]
+pub struct ResetKey([u8; LENGTH]);
+
+impl ResetKey {
+    /// A key for this run alone.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// Reads the key at `path`, or makes one there that only its owner can read.
+    ///
+    /// # Errors
+    /// The file cannot be read or made, or holds something else.
+    pub fn load_or_create(path: &Path) -> io::Result<Self> {
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        match made {
+            Ok(mut file) => {
+                let key = Self::random();
+                file.write_all(&key.0)?;
+                Ok(key)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn load(path: &Path) -> io::Result<Self> {
+        let mut key = Vec::with_capacity(LENGTH + 1);
+        let limit = LENGTH as u64 + 1;
+        std::fs::File::open(path)?.take(limit).read_to_end(&mut key)?;
+        let key = key.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        Ok(Self(key))
+    }
+}
+
+impl fmt::Debug for ResetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResetKey")
+    }
+}
+
+/// Makes the tokens of one address: servers that share a key do not share tokens.
 #[derive(Debug)]
 pub(super) struct ResetTokens(hmac::Key);
 
 impl ResetTokens {
-    pub(super) fn new(identity: &Identity) -> Self {
-        // The private key never leaves this function: tokens come from a key derived from it.
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, identity.key.secret_der());
-        let derived = hmac::sign(&secret, b"quicstream stateless reset");
-        Self(hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()))
+    pub(super) fn new(ResetKey(key): &ResetKey, address: SocketAddr) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let of_address = hmac::sign(&key, address.to_string().as_bytes());
+        Self(hmac::Key::new(hmac::HMAC_SHA256, of_address.as_ref()))
     }
 }
 
@@ -38,5 +86,38 @@ impl Generator for ResetTokens {
         let mut token = Token::ZEROED;
         token.as_mut().iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
         token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    fn token(key: &ResetKey, address: &str) -> Token {
+        ResetTokens::new(key, address.parse().unwrap()).generate(b"a connection id")
+    }
+
+    #[test]
+    fn a_restarted_server_makes_the_same_tokens_and_no_other_server_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("reset.key");
+        let first = ResetKey::load_or_create(&path).unwrap();
+        let again = ResetKey::load_or_create(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let own = token(&first, "127.0.0.1:9000");
+        assert_eq!(token(&again, "127.0.0.1:9000"), own);
+        assert_ne!(token(&first, "127.0.0.1:9001"), own, "beside it, with the same key");
+        assert_ne!(token(&ResetKey::random(), "127.0.0.1:9000"), own);
+    }
+
+    #[test]
+    fn what_is_no_key_is_neither_used_nor_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("reset.key");
+        std::fs::write(&path, [7; LENGTH + 1]).unwrap();
+        assert_eq!(ResetKey::load_or_create(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(std::fs::read(&path).unwrap(), [7; LENGTH + 1]);
     }
 }

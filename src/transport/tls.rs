@@ -13,7 +13,7 @@ use rustls::{
 };
 
 use super::roots::{NamedRoots, Shown, SystemRoots, is_unknown_issuer};
-use super::{Fingerprint, Identity};
+use super::{ActiveIdentity, Fingerprint};
 use crate::protocol::Version;
 
 /// Whose certificate a client accepts.
@@ -103,16 +103,12 @@ pub(super) fn client_config(
     Ok((config, seen))
 }
 
-/// TLS for a server with this certificate, speaking every version.
-pub(super) fn server_config(identity: &Identity) -> Result<ServerConfig, TrustError> {
+/// TLS for a server that shows this identity, speaking every version.
+pub(super) fn server_config(identity: &ActiveIdentity) -> Result<ServerConfig, TrustError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])?
         .with_no_client_auth()
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TrustError::KeyMismatch,
-            error => error.into(),
-        })?;
+        .with_cert_resolver(Arc::new(identity.clone()));
     config.alpn_protocols = alpn(&Version::ALL);
     config.key_log = Arc::new(KeyLogFile::new());
     Ok(config)

@@ -26,6 +26,7 @@ const TIMEOUTS: Timeouts = Timeouts {
     keepalive: KEEPALIVE,
     session: Duration::from_secs(30),
     stall: Duration::from_secs(30),
+    pause: Duration::from_secs(900),
 };
 
 /// A stream of chunks in the pieces in which packets bring it.

@@ -206,8 +206,13 @@ async def no_such_title(client: V2Client, options: argparse.Namespace) -> None:
         raise WireError("OPEN_NACK without a REASON")
 
 
+BATCH = 15
+
+
 async def hostile_titles(client: V2Client, options: argparse.Namespace) -> None:
-    for title in json.loads(options.titles.read_bytes()):
+    """As many as a server puts up with on one connection."""
+    begin = options.batch * BATCH
+    for title in json.loads(options.titles.read_bytes())[begin : begin + BATCH]:
         client.offer(offer(options, title=title))
         try:
             await client.until(OpenAck)
@@ -293,6 +298,7 @@ def arguments() -> argparse.Namespace:
     arguments.add_argument("--rate", type=int, metavar="BPS")
     arguments.add_argument("--pause-at", type=int, default=0, metavar="SEQ", help="default: do not pause")
     arguments.add_argument("--pause-for", type=float, default=2.0, metavar="SECONDS")
+    arguments.add_argument("--batch", type=int, default=0, metavar="N", help=f"which {BATCH} of the titles")
     arguments.add_argument("--titles", type=Path, help="JSON array; \\udcXX stands for a byte XX that is no UTF-8")
     return arguments.parse_args()
 

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use quicstream::client::{self, Outcome, PlayEvent, Sink, Start, Target};
 use quicstream::media::Library;
 use quicstream::protocol::{OpenStream, Version};
-use quicstream::server::{self, ConnectionLimits, Pacing};
+use quicstream::server::{self, Admission, ConnectionLimits, Pacing};
 use quicstream::session::Offer;
-use quicstream::transport::{Address, Congestion, Identity, Listener, TransportSettings, Trust};
+use quicstream::transport::{
+    ActiveIdentity, Address, Congestion, Identity, Listener, ResetKey, TransportSettings, Trust,
+};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -42,10 +44,12 @@ fn offers() -> server::ServeSettings {
     };
     server::ServeSettings {
         offer,
-        connections: ConnectionLimits { max_connections: 10, max_per_address: 10 },
         max_rate: 0,
         pacing: Pacing::Client,
         stall_timeout: Duration::from_secs(30),
+        open_timeout: Duration::from_secs(10),
+        max_pause: Duration::from_secs(900),
+        send_memory: 1 << 28,
     }
 }
 
@@ -64,7 +68,8 @@ struct Server {
 impl Server {
     /// Starts one with the certificate and the media that are in `home`.
     fn start(address: SocketAddr, home: &Path) -> Self {
-        let identity = identity(home);
+        let identity = ActiveIdentity::new(&identity(home)).unwrap();
+        let reset_key = ResetKey::load_or_create(&home.join("reset.key")).unwrap();
         let library = Arc::new(Library::new(Some(&home.join("media.mp4")), 1 << 26).unwrap());
         let (ready, bound) = mpsc_std::channel();
         let (alive, killed) = oneshot::channel::<()>();
@@ -74,14 +79,18 @@ impl Server {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let _guard = runtime.enter();
             let deadline = Instant::now() + PATIENCE;
+            let limits = ConnectionLimits { max_connections: 10, max_per_address: 10 };
+            let admission = Arc::new(Admission::new(limits));
             let listener = loop {
-                match Listener::bind(address, &identity, &transport(), 10) {
+                let policy = admission.clone();
+                match Listener::bind(address, &identity, &reset_key, policy, &transport()) {
                     Ok(listener) => break listener,
                     Err(error) => assert!(Instant::now() < deadline, "{error}"),
                 }
             };
             ready.send(listener.address()).unwrap();
-            let server = server::Server::new(offers(), library, Arc::default(), report);
+            let server =
+                server::Server::new(offers(), library, admission, None, Arc::default(), report);
             let serving = Arc::new(server).serve(listener, CancellationToken::new());
             runtime.block_on(async {
                 tokio::select! {
@@ -125,6 +134,7 @@ fn settings() -> client::PlaySettings {
         retry_for: PATIENCE,
         verify: true,
         require_digest: false,
+        token: None,
     }
 }
 

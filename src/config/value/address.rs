@@ -11,7 +11,8 @@ use crate::transport;
 
 /// A DNS name or an IP address, as a certificate carries it; an IPv6 address may stand in square
 /// brackets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct CertificateName(String);
 
 impl From<CertificateName> for String {
@@ -32,7 +33,8 @@ impl FromStr for CertificateName {
 
 /// A host to connect to: a DNS name or an IP address. A link-local IPv6 address needs the
 /// interface it is reached through, `fe80::1%eth0`. An IPv6 address may stand in square brackets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Host(String);
 
 impl From<Host> for String {

@@ -14,54 +14,19 @@ use std::str::FromStr;
 use serde::Deserialize;
 use toml::Value;
 
-use crate::protocol::MAX_CHUNK_SIZE;
-use crate::transport::{MAX_MTU, MIN_MTU};
-
 pub use address::{Address, CertificateName, Host, Listen};
 pub use locator::{Locator, url};
 pub use number::{BitRate, Rate, Seconds, Size, Start, Whole};
 pub use text::{Congestion, Pacing, Protocol, Text};
 
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
-const PIB: u64 = 1 << 50;
-
-/// Bit/s.
-pub type Bitrate = BitRate<u32, 1, { u32::MAX as u64 }>;
-/// The most bit/s of a session, or 0.
-pub type MaxRate = BitRate<u64, 0, { u64::MAX }>;
-/// Bytes of media in a chunk.
-pub type ChunkSize = Size<u32, 1, { MAX_CHUNK_SIZE as u64 }>;
-/// Bytes of media kept in memory; a smaller cache could not hold one block of a file.
-pub type CacheSize = Size<u64, MIB, PIB>;
-/// Bytes of a made-up media file.
-pub type GenerateSize = Size<u64, 1, PIB>;
-/// Bytes of a socket buffer.
-pub type SocketBuffer = Size<u32, { 64 * KIB }, { 64 * MIB }>;
-/// Seconds between heartbeats.
-pub type Keepalive = Whole<u64, 1, 3600>;
-/// Seconds without a PDU.
-pub type SessionTimeout = Whole<u64, 1, 86_400>;
-/// Seconds without a packet.
-pub type IdleTimeout = Whole<u64, 1, 3600>;
-/// Connections at once.
-pub type MaxConnections = Whole<usize, 1, { u32::MAX as u64 }>;
 /// A port to connect to.
 pub type Port = Whole<u16, 1, { u16::MAX as u64 }>;
-/// A chunk's number, or 0.
-pub type PauseAt = Whole<u32, 0, { u32::MAX as u64 }>;
-/// How long a pause is.
-pub type PauseFor = Seconds<0, 86_400_000>;
-/// How long to wait for a server.
-pub type ConnectTimeout = Seconds<1, 3_600_000>;
-/// How long to try to get a lost connection back.
-pub type RetryFor = Seconds<0, 86_400_000>;
 /// The name of a codec or of a profile.
 pub type Name = Text<0>;
 /// The name of media in a server's library.
 pub type Title = Text<1>;
-/// The largest UDP payload to try, bytes.
-pub type Mtu = Whole<u16, { MIN_MTU as u64 }, { MAX_MTU as u64 }>;
+/// Bytes of a made-up media file.
+pub type GenerateSize = Size<u64, 1, { 1 << 50 }>;
 /// How long a certificate is valid.
 pub type Days = Whole<u32, 1, 36_500>;
 
@@ -78,6 +43,26 @@ impl Invalid {
         Self(format!("{given} is not {expected}"))
     }
 }
+
+/// What is wrong with a text, as its parser says it.
+pub(super) fn invalid(error: impl fmt::Display) -> Invalid {
+    Invalid(error.to_string())
+}
+
+/// Reads texts of a file as flags and variables are read.
+macro_rules! read_as_text {
+    ($($type:ty),*) => {
+        $(impl TryFrom<String> for $type {
+            type Error = Invalid;
+
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                text.parse()
+            }
+        })*
+    };
+}
+
+read_as_text!(CertificateName, Congestion, Host, Pacing);
 
 /// The text of a TOML value, where it is of one of these types.
 fn written(value: Value, types: &[&str], expected: impl fmt::Display) -> Result<String, Invalid> {

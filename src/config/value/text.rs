@@ -40,7 +40,8 @@ impl<const MIN: usize> TryFrom<Value> for Text<MIN> {
 }
 
 /// The name of a congestion controller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Congestion(transport::Congestion);
 
 impl FromStr for Congestion {
@@ -62,7 +63,8 @@ impl From<Congestion> for transport::Congestion {
 }
 
 /// Who decides how fast a session is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Pacing(server::Pacing);
 
 impl FromStr for Pacing {

@@ -5,7 +5,9 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
-use super::{Pacing, ServeSettings};
+use super::connection::ConnectionContext;
+use super::tokens::{Access, TokenPermit};
+use super::{Pacing, Server};
 use crate::media::{self, Library, Media};
 use crate::protocol::{Digest, NackCode, OpenAck, OpenStream, Options, Version};
 use crate::session::server::{Refusal, ResumableMedia, Resumed, resume};
@@ -23,6 +25,9 @@ pub(super) struct Grant {
     pub(super) rate: u64,
     /// Whether the client is to get the digest of the media.
     pub(super) verified: bool,
+    pub(super) access: Access,
+    /// Keeps the connection in the count of its token.
+    _permit: Option<Arc<TokenPermit>>,
 }
 
 impl Grant {
@@ -31,24 +36,38 @@ impl Grant {
     /// # Errors
     /// It cannot be granted.
     pub(super) async fn new(
-        settings: &ServeSettings,
-        library: &Arc<Library>,
-        version: Version,
+        context: &ConnectionContext,
         open: &OpenStream,
         options: &Options,
     ) -> Result<Self, Refusal> {
+        let Server { settings, library, .. } = &*context.server;
+        let version = context.handle.version();
+        let access = context.server.access(version, options)?;
+        if options.title.as_deref().is_some_and(|title| !access.allows(title)) {
+            return Err(NackCode::NotAuthorised.into());
+        }
         let ack = settings.offer.negotiate(open)?;
         let media = match version {
             Version::V1 => library.open_first(ack.bitrate).await,
             Version::V2 => library.open(options.title.as_deref(), ack.bitrate).await,
         };
         let media = media.map_err(|error| refusal(&error))?;
+        if !access.allows(media.title()) {
+            return Err(NackCode::NotAuthorised.into());
+        }
+        let permit = match access.token() {
+            None => None,
+            Some(token) => Some(context.permit(token).ok_or_else(token_in_use)?),
+        };
         let Resumed { start, validator } = resume(options, &InLibrary { library, media: &media })?;
         let bitrate = media.bitrate().unwrap_or(ack.bitrate);
         let rate = match version {
-            Version::V1 => bitrate.into(),
-            Version::V2 => grant_rate(settings, options.rate, bitrate),
+            Version::V1 => Some(bitrate.min(settings.offer.bitrate).into()),
+            Version::V2 => options.rate,
         };
+        let of_token = access.token().and_then(|token| token.max_rate).unwrap_or(0);
+        let max_rate = limit_rate(settings.max_rate, of_token);
+        let rate = grant_rate(settings.pacing, max_rate, rate, bitrate);
         let max_chunk_size = settings.offer.chunk_size_at(rate);
         let media = media.at_rate(rate);
         let verified = version != Version::V1 && !options.unverified;
@@ -56,7 +75,7 @@ impl Grant {
             media.request_digest();
         }
         let ack = OpenAck { bitrate, max_chunk_size, ..ack };
-        Ok(Self { ack, media, validator, start, rate, verified })
+        Ok(Self { ack, media, validator, start, rate, verified, access, _permit: permit })
     }
 
     /// What version 2 says beside the terms.
@@ -108,15 +127,20 @@ impl ResumableMedia for InLibrary<'_> {
 }
 
 /// The rate for a client that asks for this one, or for none: then the bitrate is meant.
-fn grant_rate(settings: &ServeSettings, asked: Option<u64>, bitrate: u32) -> u64 {
-    let wanted = match settings.pacing {
+fn grant_rate(pacing: Pacing, max_rate: u64, asked: Option<u64>, bitrate: u32) -> u64 {
+    let wanted = match pacing {
         Pacing::Bitrate => bitrate.into(),
         Pacing::Client => asked.unwrap_or(bitrate.into()),
     };
-    match settings.max_rate {
-        0 => wanted,
-        max if wanted == 0 => max,
-        max => wanted.min(max),
+    limit_rate(wanted, max_rate)
+}
+
+/// The lower of two rates, of which 0 is no limit.
+fn limit_rate(rate: u64, max: u64) -> u64 {
+    match (rate, max) {
+        (0, max) => max,
+        (rate, 0) => rate,
+        (rate, max) => rate.min(max),
     }
 }
 
@@ -132,6 +156,15 @@ fn refusal(error: &media::Error) -> Refusal {
         _ => "it is not in the library",
     };
     Refusal { reason: Some(reason.to_owned()), ..NackCode::NoSuchTitle.into() }
+}
+
+/// What a client is told whose token has as many sessions as it may.
+fn token_in_use() -> Refusal {
+    Refusal {
+        code: NackCode::Busy,
+        reason: Some("your token is in use as often as it may be: try again".to_owned()),
+        retry_after: Some(RETRY_AFTER),
+    }
 }
 
 /// What a client is told where the server cannot get at its media just now.

@@ -4,25 +4,10 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::server::ConnectionLimits;
-use crate::session::Offer;
-
-fn settings(max_rate: u64, pacing: Pacing) -> ServeSettings {
-    let offer = Offer {
-        codecs: vec!["h264".into()],
-        bitrate: 500_000,
-        chunk_size: 65_536,
-        keepalive: Duration::from_secs(5),
-        session_timeout: Duration::from_secs(30),
-    };
-    let connections = ConnectionLimits { max_connections: 1, max_per_address: 1 };
-    let stall_timeout = Duration::from_secs(30);
-    ServeSettings { offer, connections, max_rate, pacing, stall_timeout }
-}
 
 #[test]
 fn a_client_gets_the_rate_it_asks_for_within_the_limit() {
-    let rate = |max, asked| grant_rate(&settings(max, Pacing::Client), asked, 500_000);
+    let rate = |max, asked| grant_rate(Pacing::Client, max, asked, 500_000);
     assert_eq!(rate(0, None), 500_000, "the bitrate");
     assert_eq!(rate(0, Some(0)), 0, "as fast as it goes");
     assert_eq!(rate(0, Some(7)), 7);
@@ -33,7 +18,7 @@ fn a_client_gets_the_rate_it_asks_for_within_the_limit() {
 
 #[test]
 fn a_server_can_force_the_bitrate() {
-    let rate = |max, asked| grant_rate(&settings(max, Pacing::Bitrate), asked, 500_000);
+    let rate = |max, asked| grant_rate(Pacing::Bitrate, max, asked, 500_000);
     assert_eq!(rate(0, Some(0)), 500_000);
     assert_eq!(rate(0, Some(7)), 500_000);
     assert_eq!(rate(400_000, Some(0)), 400_000);

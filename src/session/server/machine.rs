@@ -22,6 +22,8 @@ pub struct ServerSession {
     heard: Time,
     /// When the next heartbeat of our own is due while paused.
     next_heartbeat: Time,
+    /// When the pause has lasted too long.
+    pause_ends: Time,
     /// The client asked for silence; it may not read what is on its way, in CLOSING, too.
     client_pauses: bool,
     /// Bytes that were acknowledged when it was last looked at.
@@ -50,6 +52,7 @@ impl ServerSession {
             owes_answer: false,
             heard: now,
             next_heartbeat: now,
+            pause_ends: now,
             client_pauses: false,
             acknowledged: 0,
             checked: now,
@@ -75,7 +78,7 @@ impl ServerSession {
                 let completes = self.completes.unwrap_or(timeout);
                 Some(timeout.min(check).min(completes))
             }
-            State::Paused => Some(timeout.min(self.next_heartbeat)),
+            State::Paused => Some(timeout.min(self.next_heartbeat).min(self.pause_ends)),
             State::Closing => Some(timeout.min(check)),
             State::Closed => None,
         }
@@ -122,9 +125,9 @@ impl ServerSession {
                 (Streaming, Some(Action::SendAck))
             }
             (Idle, Input::Refused(refusal)) => (Idle, Some(Action::SendNack(refusal))),
-            (Idle, Input::Frame(Frame::Pdu { pdu: Pdu::List(_), .. })) => {
+            (Idle, Input::Frame(Frame::Pdu { pdu: Pdu::List(options), .. })) => {
                 self.owes_answer = true;
-                (Idle, Some(Action::SendList))
+                (Idle, Some(Action::SendList(options)))
             }
             (Idle, Input::PeerFinished) => (Closed, Some(Action::Close(Reason::NeverOpened))),
             (Streaming | Paused, Input::Frame(Frame::Pdu { pdu: Pdu::OpenStream(..), .. })) => {
@@ -138,6 +141,7 @@ impl ServerSession {
 
             (Streaming, Input::Frame(Frame::Pdu { pdu: Pdu::Pause, .. })) => {
                 self.next_heartbeat = now.saturating_add(self.timeouts.keepalive);
+                self.pause_ends = now.saturating_add(self.timeouts.pause);
                 (Paused, None)
             }
             (Paused, Input::Frame(Frame::Pdu { pdu: Pdu::Resume, .. })) => (Streaming, None),
@@ -180,6 +184,9 @@ impl ServerSession {
             }
             (Idle | Streaming, Input::Tick(_)) if stalled => self.give_up(Reason::Stalled),
             (Closing, Input::Tick(_)) if stalled => (Closed, Some(Action::Abort(Reason::Stalled))),
+            (Paused, Input::Tick(_)) if now >= self.pause_ends => {
+                self.give_up(Reason::PausedTooLong)
+            }
             (Paused, Input::Tick(_)) if now >= self.next_heartbeat => {
                 self.next_heartbeat = now.saturating_add(self.timeouts.keepalive);
                 (Paused, Some(Action::SendHeartbeat))
@@ -190,6 +197,7 @@ impl ServerSession {
             (Idle | Streaming | Paused, Input::End(Reason::Shutdown)) => {
                 (Closing, Some(Action::Close(Reason::Shutdown)))
             }
+            (_, Input::End(Reason::Flooding)) => (Closed, Some(Action::Abort(Reason::Flooding))),
             (Streaming | Paused, Input::End(reason)) if reason != Reason::Complete => {
                 self.give_up(reason)
             }

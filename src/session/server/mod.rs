@@ -75,6 +75,8 @@ pub struct Timeouts {
     /// Time without an acknowledgement of anything outstanding after which the client is taken to
     /// be gone, whatever PDUs it sends.
     pub stall: Duration,
+    /// The longest pause.
+    pub pause: Duration,
 }
 
 /// What a driver has to do.
@@ -88,7 +90,7 @@ pub enum Action {
     /// Send OPEN_NACK.
     SendNack(Refusal),
     /// Send the catalogue, and answer with [`Input::Listed`], or with [`Input::Refused`].
-    SendList,
+    SendList(Options),
     /// Send HEARTBEAT with the time of the clock.
     SendHeartbeat,
     /// Send HEARTBEAT back with the timestamp that it came with.
@@ -139,6 +141,18 @@ pub enum Reason {
     /// The client acknowledged nothing for the stall timeout.
     #[error("the client takes nothing")]
     Stalled,
+    /// The client was paused for longer than the server keeps its session.
+    #[error("paused for too long")]
+    PausedTooLong,
+    /// The client sends more than anybody has to say.
+    #[error("too many PDUs")]
+    Flooding,
+    /// Another connection of the same client needs the place.
+    #[error("replaced by a newer connection")]
+    Replaced,
+    /// The client may not have it any more.
+    #[error("not authorised any more")]
+    NotAuthorised,
     /// The media became unreadable or changed.
     #[error("the media became unreadable or changed")]
     MediaFailed,
@@ -151,6 +165,25 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What it is called in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Client => "client",
+            Self::NeverOpened => "never_opened",
+            Self::Shutdown => "shutdown",
+            Self::Timeout => "session_timeout",
+            Self::Stalled => "stall_timeout",
+            Self::PausedTooLong => "max_pause",
+            Self::Flooding => "too_many_pdus",
+            Self::Replaced => "replaced",
+            Self::NotAuthorised => "not_authorised",
+            Self::MediaFailed => "media_failed",
+            Self::Behind => "behind",
+            Self::Violation(_) => "violation",
+        }
+    }
+
     /// The number that CLOSE_STREAM gives it in version 2, and an aborted connection in both.
     pub fn to_wire(&self) -> CloseReason {
         match self {
@@ -158,7 +191,10 @@ impl Reason {
             Self::Client | Self::NeverOpened => CloseReason::CLIENT,
             Self::Shutdown => CloseReason::SHUTDOWN,
             Self::Timeout => CloseReason::TIMEOUT,
-            Self::Stalled => CloseReason::LIMIT,
+            Self::Stalled | Self::PausedTooLong | Self::Flooding | Self::Replaced => {
+                CloseReason::LIMIT
+            }
+            Self::NotAuthorised => CloseReason::NOT_AUTHORISED,
             Self::MediaFailed => CloseReason::MEDIA,
             Self::Behind => CloseReason::BEHIND,
             Self::Violation(_) => CloseReason::VIOLATION,

@@ -18,9 +18,11 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_CHUNK: usize = 4;
 
-/// The delivery is looked at less often than the other timers run out.
+/// Of these timers only those of version 1 run out.
 const TIMEOUTS: Timeouts =
-    Timeouts { keepalive: KEEPALIVE, session: SESSION_TIMEOUT, stall: Duration::from_secs(400) };
+    Timeouts { keepalive: KEEPALIVE, session: SESSION_TIMEOUT, stall: NEVER, pause: NEVER };
+
+const NEVER: Duration = Duration::from_secs(1_000_000);
 
 const ACK: OpenAck =
     OpenAck { bitrate: 8, max_chunk_size: MAX_CHUNK as u32, keepalive: 5, session_timeout: 30 };

@@ -40,6 +40,8 @@ fn inputs(state: State) -> Vec<Input> {
         Input::End(Reason::Shutdown),
         Input::End(Reason::MediaFailed),
         Input::End(Reason::Behind),
+        Input::End(Reason::NotAuthorised),
+        Input::End(Reason::Flooding),
         Input::Delivered,
         server_tick(),
     ];
@@ -97,7 +99,7 @@ fn table(version: Version, input: &Input) -> [Cell; 5] {
                 (V2, false) => [act(Action::Echo(*timestamp)), act(Action::Echo(*timestamp)), act(Action::Echo(*timestamp)), nothing(), nothing()],
                 (V2, true) => [nothing(), nothing(), nothing(), nothing(), nothing()],
             },
-            Pdu::List(_) => [act(Action::SendList), ignore("LIST"), ignore("LIST"), ignore("LIST"), nothing()],
+            Pdu::List(options) => [act(Action::SendList(options.clone())), ignore("LIST"), ignore("LIST"), ignore("LIST"), nothing()],
             Pdu::ListReply { .. } => misplaced("LIST_REPLY"),
         },
         Input::Frame(Frame::Malformed(Error::Malformed { kind: Kind::OpenStream, .. })) =>
@@ -113,6 +115,8 @@ fn table(version: Version, input: &Input) -> [Cell; 5] {
         Input::DigestResolved => [nothing(), nothing(), nothing(), nothing(), nothing()],
         Input::End(Complete) => [nothing(), close(Closing, Complete), nothing(), nothing(), nothing()],
         Input::End(Shutdown) => [close(Closing, Shutdown), close(Closing, Shutdown), close(Closing, Shutdown), nothing(), nothing()],
+        Input::End(Reason::Flooding) =>
+            [abort(Reason::Flooding), abort(Reason::Flooding), abort(Reason::Flooding), abort(Reason::Flooding), nothing()],
         Input::End(reason) => match version {
             V1 => [nothing(), abort(reason.clone()), abort(reason.clone()), nothing(), nothing()],
             V2 => [nothing(), close(Closed, reason.clone()), close(Closed, reason.clone()), nothing(), nothing()],
@@ -203,10 +207,10 @@ fn a_catalogue_may_be_asked_for_before_a_session_and_between_refusals() {
     let list = || Input::Frame(Frame::Pdu { session_id: 0, pdu: Pdu::List(none()) });
     let server = session(V2, Idle, secs(0));
     let (server, action) = server.step(list(), secs(20));
-    assert_eq!(action, Some(Action::SendList));
+    assert_eq!(action, Some(Action::SendList(none())));
     let server = server.step(Input::Refused(refusal()), secs(20)).0;
     let (server, action) = server.step(list(), secs(20));
-    assert_eq!(action, Some(Action::SendList));
+    assert_eq!(action, Some(Action::SendList(none())));
     assert_eq!(server.step(opened(), secs(20)).1, Some(Action::SendAck));
 }
 
@@ -258,9 +262,14 @@ fn reasons_have_the_numbers_of_the_protocol() {
         Reason::MediaFailed,
         Reason::Behind,
         Reason::Stalled,
+        Reason::PausedTooLong,
+        Reason::Flooding,
+        Reason::Replaced,
+        Reason::NotAuthorised,
         Reason::Violation(VERSION),
     ];
-    assert_eq!(reasons.map(|reason| reason.to_wire().0), [0, 1, 1, 2, 3, 4, 5, 6, 99]);
+    let numbers = [0, 1, 1, 2, 3, 4, 5, 6, 6, 6, 6, 7, 99];
+    assert_eq!(reasons.map(|reason| reason.to_wire().0), numbers);
 }
 
 #[test]
@@ -491,4 +500,28 @@ fn a_pause_at_the_end_puts_the_end_off() {
 
 fn close_of(state: State, reason: Reason) -> (State, Option<Action>) {
     (state, Some(Action::Close(reason)))
+}
+
+#[test]
+fn a_pause_has_an_end_however_alive_the_client_is() {
+    for (version, told) in
+        [(V1, Action::Abort(Reason::PausedTooLong)), (V2, Action::Close(Reason::PausedTooLong))]
+    {
+        let timeouts = Timeouts { session: secs(500), pause: secs(60), ..TIMEOUTS };
+        let server = ServerSession::new(version, timeouts, secs(0));
+        let server = server.step(opened(), secs(0)).0;
+        // Each pause has its own time.
+        let mut server = server.step(Input::Frame(pdu(Pdu::Pause)), secs(0)).0;
+        server = server.step(Input::Frame(pdu(Pdu::Resume)), secs(40)).0;
+        server = server.step(Input::Frame(pdu(Pdu::Pause)), secs(50)).0;
+        while server.deadline() < Some(secs(110)) {
+            let beat = Pdu::Heartbeat { timestamp: 9, echo: false };
+            let now = server.deadline().unwrap();
+            server = server.step(Input::Frame(pdu(beat)), now).0;
+            server = server.step(server_tick(), now).0;
+            assert_eq!(server.state(), Paused);
+        }
+        let (server, action) = server.step(server_tick(), secs(110));
+        assert_eq!((server.state(), action), (Closed, Some(told)));
+    }
 }

@@ -125,11 +125,11 @@ fn what_programs_are_told_of_a_server() {
     let opened = |title: Option<&str>, start| {
         let (version, bitrate, rate) = (Version::V1, 240_000, 250_000);
         let title = title.map(String::from);
-        ServeEvent::Opened { session, peer, version, bitrate, rate, title, start }
+        ServeEvent::Opened { session, peer, version, bitrate, rate, title, start, token: None }
     };
     let refused = |title: Option<&str>| {
         let (title, reason) = (title.map(String::from), "a \"codec\"".into());
-        ServeEvent::Refused { peer, title, code: 1, reason }
+        ServeEvent::Refused { peer, title, code: 1, reason, more: 0 }
     };
     for (event, json) in [
         (

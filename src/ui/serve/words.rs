@@ -18,7 +18,7 @@ pub(super) fn words(event: &ServeEvent) -> Vec<EventLine> {
                 EventLine::new(' ', "cyan", "play with:", command),
             ];
         }
-        ServeEvent::Opened { session, peer, version, bitrate, rate, title, start } => {
+        ServeEvent::Opened { session, peer, version, bitrate, rate, title, start, token } => {
             let start = start.filter(|start| *start > 0);
             let fields = [
                 title.as_deref().map(escape).map(|title| format!(" {title}")),
@@ -32,14 +32,22 @@ pub(super) fn words(event: &ServeEvent) -> Vec<EventLine> {
                 rate if rate == u64::from(*bitrate) => String::new(),
                 rate => format!(", paced at {}", bit_rate(rate as f64)),
             };
+            let peer = match token {
+                Some(token) => format!("{} at {peer}", escape(token)),
+                None => peer.to_string(),
+            };
             let text =
                 format!("opened by {peer}:{what}{comma} version {version}, {bitrate_text}{pace}");
             EventLine::new('▶', "green", name(session), text)
         }
-        ServeEvent::Refused { peer, title, code, reason } => {
+        ServeEvent::Refused { peer, title, code, reason, more } => {
             let title = title.as_deref().map(|title| format!(" {},", escape(title)));
             let (title, reason) = (title.unwrap_or_default(), escape(reason));
-            let text = format!("{peer}:{title} {reason} (OPEN_NACK {code})");
+            let more = match more {
+                0 => String::new(),
+                more => format!(", and {more} more"),
+            };
+            let text = format!("{peer}:{title} {reason} (OPEN_NACK {code}){more}");
             EventLine::new('✗', "red", "refused", text)
         }
         ServeEvent::Paused { session, seq } => {
@@ -76,11 +84,11 @@ mod tests {
         let opened = |title: Option<&str>, start, rate| {
             let (version, bitrate) = (Version::V1, 500_000);
             let title = title.map(String::from);
-            ServeEvent::Opened { session, peer, version, bitrate, rate, title, start }
+            ServeEvent::Opened { session, peer, version, bitrate, rate, title, start, token: None }
         };
         let refused = |title| {
             let reason = "unsupported codec".to_owned();
-            ServeEvent::Refused { peer, title, code: 1, reason }
+            ServeEvent::Refused { peer, title, code: 1, reason, more: 0 }
         };
         let closed = ServeEvent::Closed {
             session,
