@@ -26,7 +26,7 @@ const MIN_SECRET: usize = 8;
 
 /// One token, as the file has it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 struct Entry {
     #[serde(default, deserialize_with = "secret")]
     secret: Option<[u8; 32]>,
@@ -49,7 +49,7 @@ pub fn read_tokens(path: &Path) -> Result<Vec<Token>, Error> {
 }
 
 fn parse(text: &str) -> Result<Vec<Token>, String> {
-    let entries: BTreeMap<String, toml::Spanned<Value>> =
+    let entries: BTreeMap<String, toml::Spanned<Entry>> =
         toml::from_str(text).map_err(|error| described(text, &error))?;
     let mut tokens: Vec<Token> = Vec::new();
     for (name, value) in entries {
@@ -65,19 +65,24 @@ fn parse(text: &str) -> Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
-/// What is wrong, without the line of the file, which may hold a secret.
+/// What is wrong, without what the file has there: it may be a secret in the wrong place.
 fn described(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map_or(1, |span| line_of(text, &span));
-    format!("line {line}: {}", error.message())
+    let message = error.message();
+    let of_value = message.split_once(", expected ").or_else(|| message.split_once(" is not "));
+    match of_value {
+        Some((_, expected)) if !message.starts_with("unknown field") => {
+            format!("line {line}: expected {expected}")
+        }
+        _ => format!("line {line}: {message}"),
+    }
 }
 
 fn line_of(text: &str, span: &Range<usize>) -> usize {
     1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()
 }
 
-fn token(name: &str, value: Value) -> Result<Token, String> {
-    let entry: Entry =
-        value.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+fn token(name: &str, entry: Entry) -> Result<Token, String> {
     let Entry { secret, sha256, titles, expires, max_sessions, max_rate } = entry;
     let sha256 = match (secret, sha256) {
         (Some(_), Some(_)) => return Err("has both secret and sha256: keep one".into()),
@@ -101,7 +106,7 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 32]>
             Ok(Some(Token::hash(secret.as_bytes())))
         }
         _ => Err(de::Error::custom(format!(
-            "secret is not a text of {MIN_SECRET} to {MAX_TOKEN} bytes in quotes"
+            "a secret takes {MIN_SECRET} to {MAX_TOKEN} bytes in quotes"
         ))),
     }
 }
@@ -113,7 +118,7 @@ fn sha256<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<[u8; 32]>
         _ => None,
     };
     let hash = hash.map(|hash| *hash.as_bytes());
-    hash.map(Some).ok_or_else(|| de::Error::custom("sha256 is not 64 hexadecimal digits in quotes"))
+    hash.map(Some).ok_or_else(|| de::Error::custom("sha256 takes 64 hexadecimal digits in quotes"))
 }
 
 /// A date and time of TOML; without an offset it is UTC, and without a time the day's beginning.
@@ -205,20 +210,24 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_line_and_without_the_secret() {
         for (text, problem) in [
-            ("\n[a]\nsecret = 12345678", "line 2: [a]: secret is not a text of"),
-            ("[a]\nsecret = \"hunter2\"", "line 1: [a]: secret is not a text of 8 to 4096 bytes"),
+            ("\n[a]\nsecret = 12345678", "line 3: a secret takes"),
+            ("[a]\nsecret = \"hunter2\"", "line 2: a secret takes 8 to 4096 bytes"),
             ("[a]\nsecret = \"hunter2hunter2", "line 2: "),
-            ("[a]\nsha256 = \"hunter2\"", "sha256 is not 64 hexadecimal digits"),
-            ("[a]\nsecret = \"hunter2hunter2\"\nsha256 = \"00\"", "sha256 is not"),
+            ("[a]\nsha256 = \"hunter2\"", "sha256 takes 64 hexadecimal digits"),
+            ("[a]\nsecret = \"hunter2hunter2\"\nsha256 = \"00\"", "sha256 takes"),
             ("[a]\ntitles = []", "has neither secret nor sha256"),
             ("[a]\nsecret = \"hunter2hunter2\"\nsecrets = 1", "unknown field `secrets`"),
             ("[a]\nsecret = \"hunter2hunter2\"\nexpires = 07:32:00", "expires is not a date"),
-            ("[a]\nsecret = \"hunter2hunter2\"\nmax_sessions = 0", "max_sessions"),
+            (
+                "[a]\nsecret = \"hunter2hunter2\"\nmax_sessions = 0",
+                "line 3: expected a whole number from 1",
+            ),
             (
                 "[a]\nsecret = \"hunter2hunter2\"\n[b]\nsecret = \"hunter2hunter2\"",
                 "line 3: [b] has the same secret as [a]",
             ),
-            ("a = \"hunter2hunter2\"", "line 1: [a]: "),
+            ("a = \"hunter2hunter2\"", "line 1: expected a table"),
+            ("[a]\nmax_rate = \"hunter2\"", "line 2: expected a number of bit/s"),
             ("hunter2hunter2", "line 1: "),
         ] {
             let said = parse(text).unwrap_err();
