@@ -40,11 +40,13 @@
 //! | an event | `client::PlayEvent` or `server::ServeEvent`, which serde makes its JSON, and its words in `ui::play::words` or `ui::serve::words` |
 //! | an exit code | `exit` |
 
+mod admin;
 pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
 pub mod exit;
+mod http;
 pub mod media;
 pub mod protocol;
 pub mod server;

@@ -148,6 +148,8 @@ fn rows() -> Vec<Row> {
             ("['h264', 'x']", "h264 x"), ("opus, raw", "opus raw"), Some((&["--codecs", "av1"], "av1"))),
         row("server.tokens", Serve(|c| c.tokens.as_deref().map_or("none".into(), name)), "none",
             ("'a.toml'", "a.toml"), ("b.toml", "b.toml"), Some((&["--tokens", "c.toml"], "c.toml"))),
+        row("server.admin", Serve(|c| format!("{:?}", c.admin)), "None",
+            ("'localhost:1'", "Some(127.0.0.1:1)"), ("[::1]:2", "Some([::1]:2)"), Some((&["--admin", "127.0.0.1:3"], "Some(127.0.0.1:3)"))),
         row("server.max_connections", Serve(|c| c.connections.max_connections.to_string()), "10000",
             ("1", "1"), ("2", "2"), Some((&["--max-connections", "3"], "3"))),
         row("server.max_per_address", Serve(|c| c.connections.max_per_address.to_string()), "256",

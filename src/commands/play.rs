@@ -263,7 +263,9 @@ impl Embedded {
             let _ = ready.send(Ok((listener.address(), identity.fingerprint())));
             let server =
                 Server::new(config.server, library, admission, None, Arc::default(), |_| {});
-            runtime.block_on(Arc::new(server).serve(listener, seen));
+            if let Err(error) = runtime.block_on(Arc::new(server).serve(listener, seen)) {
+                tracing::warn!("{error}");
+            }
             // What waits for a disk must not keep us.
             runtime.shutdown_background();
         };

@@ -1,17 +1,18 @@
 //! `quicstream serve`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio_util::sync::CancellationToken;
 
 use super::job::JobSignals;
 use super::reload::{self, IdentityFiles, TokenFile};
 use super::stop::{self, Stop};
 use crate::config::{self, Credentials, ServeConfig};
-use crate::exit;
+use crate::http::HttpListener;
 use crate::media::{self, Library};
 use crate::server::{Admission, ServeEvent, Server, Sessions};
 use crate::shell::quote;
@@ -19,6 +20,7 @@ use crate::transport::{
     ActiveIdentity, Certificate, Identity, Listener, ResetKey, granted_socket_buffer,
 };
 use crate::ui;
+use crate::{admin, exit};
 
 /// How long before its end a certificate is warned of.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -41,6 +43,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let runtime = super::runtime()?;
     let guard = runtime.enter();
     let Bound { listener, identity, library, admission, active } = bind(&config)?;
+    let admin = config.admin.map(bind_admin).transpose()?;
     drop(guard);
     let Stop { shutdown, reloads } = stop::listen()?;
 
@@ -53,6 +56,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         fingerprint: identity.fingerprint(),
         media: library.name(),
         url: url(&listener, &identity, &library),
+        admin: admin.as_ref().map(HttpListener::address),
     });
     let report = move |event| events.send(event);
     let token_file = config.tokens.as_deref().map(TokenFile::open).transpose()?;
@@ -70,14 +74,23 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         let maintained = server.clone();
         let until = shutdown.clone();
         tokio::spawn(async move { maintained.maintain(until).await });
+        let ended = CancellationToken::new();
+        let admin = admin.map(|listener| {
+            let (server, draining) = (server.clone(), shutdown.clone());
+            tokio::spawn(admin::serve(listener, server, draining, ended.clone()))
+        });
         if let Some(token_file) = token_file {
             tokio::spawn(reload::follow_tokens(token_file, reloads.clone()));
         }
         if let Some(files) = identity_files {
             tokio::spawn(reload::follow_identity(files, reloads));
         }
-        server.serve(listener, shutdown).await;
-        anyhow::Ok(())
+        let served = server.serve(listener, shutdown).await;
+        ended.cancel();
+        if let Some(admin) = admin {
+            let _ = admin.await;
+        }
+        anyhow::Ok(served?)
     })?;
     // What waits for a disk must not keep us.
     runtime.shutdown_background();
@@ -145,6 +158,10 @@ pub(super) fn bind(config: &ServeConfig) -> anyhow::Result<Bound> {
     let policy = admission.clone();
     let listener = Listener::bind(config.listen, &active, &reset_key, policy, &config.transport)?;
     Ok(Bound { listener, identity, library, admission, active })
+}
+
+fn bind_admin(address: SocketAddr) -> anyhow::Result<HttpListener> {
+    HttpListener::bind(address).with_context(|| format!("cannot use the TCP address {address}"))
 }
 
 /// Without a key that is kept, the clients of a server that is restarted learn it from their

@@ -103,6 +103,7 @@ mod tests {
             [
                 "server.media",
                 "server.tokens",
+                "server.admin",
                 "client.token_file",
                 "client.pause_at",
                 "tls.cert",

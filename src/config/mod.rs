@@ -45,6 +45,8 @@ pub struct ServeConfig {
     pub digests: Option<PathBuf>,
     /// The file that says who may watch; `None` is everybody.
     pub tokens: Option<PathBuf>,
+    /// Where to show metrics, health and readiness, if anywhere.
+    pub admin: Option<SocketAddr>,
     /// The file with the key of stateless resets; `None` makes one for this run.
     pub reset_key: Option<PathBuf>,
     /// How many connections there may be.

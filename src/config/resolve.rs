@@ -63,7 +63,8 @@ pub fn serve(
     let [digests, reset_key] =
         ["digests", "reset.key"].map(|file| Some(state.as_ref()?.join(file)));
     let tokens = layer.server.tokens.clone();
-    Ok(ServeConfig { generate, digests, reset_key, tokens, notices, ..config })
+    let admin = layer.server.admin.map(SocketAddr::from);
+    Ok(ServeConfig { generate, digests, reset_key, tokens, admin, notices, ..config })
 }
 
 /// What `play` needs.
@@ -187,6 +188,7 @@ fn serve_config(
         digests: None,
         tokens: None,
         reset_key: None,
+        admin: None,
         connections: ConnectionLimits {
             max_connections,
             max_per_address: setting!(layer.server.max_per_address).get().min(max_connections),

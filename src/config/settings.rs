@@ -134,6 +134,9 @@ settings! {
             /// Only who has a token in FILE may watch [default: everybody]
             #[arg(long, value_name = "FILE", help_heading = "Operations")]
             tokens: PathBuf,
+            /// Show metrics, health and readiness over HTTP [default: off]
+            #[arg(long, value_name = "ADDR:PORT", help_heading = "Operations")]
+            admin: Listen,
             /// Codecs that a client may ask for, separated by commas
             /// [default: h264,h265,av1,vp9,aac,opus,raw]
             #[arg(long, value_name = "NAME,...", help_heading = "Advanced", hide_short_help = true)]

@@ -1,6 +1,7 @@
 //! The blocks that all sessions share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use quick_cache::sync::Cache as Blocks;
@@ -26,6 +27,8 @@ struct Key {
 pub struct Cache {
     blocks: Blocks<Key, Bytes>,
     pool: Arc<Pool>,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 impl Cache {
@@ -33,7 +36,12 @@ impl Cache {
     /// at most, for the next blocks.
     pub fn new(capacity: u64) -> Self {
         let blocks = usize::try_from(capacity / BLOCK as u64).unwrap_or(usize::MAX).max(MIN_BLOCKS);
-        Self { blocks: Blocks::new(blocks), pool: Arc::new(Pool::new(blocks)) }
+        Self {
+            blocks: Blocks::new(blocks),
+            pool: Arc::new(Pool::new(blocks)),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
     }
 
     /// Returns an uninitialized buffer of `length` bytes.
@@ -42,7 +50,17 @@ impl Cache {
     }
 
     pub(super) fn get(&self, source: SourceId, offset: u64) -> Option<Bytes> {
-        self.blocks.get(&Key { source, offset })
+        let block = self.blocks.get(&Key { source, offset });
+        let count = if block.is_some() { &self.hits } else { &self.misses };
+        count.fetch_add(1, Ordering::Relaxed);
+        block
+    }
+
+    /// Returns how many blocks were there when they were asked for, how many were not, and how
+    /// many are kept.
+    pub(super) fn counts(&self) -> (u64, u64, u64) {
+        let kept = self.blocks.len() as u64;
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed), kept)
     }
 
     /// The same, which does not count as a use of the block.

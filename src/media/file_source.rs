@@ -16,7 +16,7 @@ use super::file::File;
 use super::identity::FileIdentity;
 use super::source::{Pending, Read, Source};
 use super::validators::Validators;
-use super::{Error, Found, blocking, finished};
+use super::{Error, Found, MediaCounters, blocking, finished};
 use crate::protocol::Digest;
 
 /// Descriptors that no media takes, so that a catalogue can be made however many titles are open:
@@ -67,6 +67,12 @@ impl Files {
             digester: Arc::downgrade(&self.digester),
         });
         Ok(Found { title, media_type, bitrate, source })
+    }
+
+    pub(super) fn counters(&self) -> MediaCounters {
+        let (hits, misses, blocks) = self.cache.counts();
+        let digest_queue = self.digester.queued();
+        MediaCounters { hits, misses, bytes: blocks * BLOCK as u64, digest_queue }
     }
 
     /// The digest of what `title` was when it had this validator, if that was here and is known.

@@ -15,7 +15,7 @@ use super::memory::MemorySource;
 use super::root::Root;
 use super::source::Source;
 use super::trouble::Troubles;
-use super::{Cache, Entry, Error, Found, Media, blocking};
+use super::{Cache, Entry, Error, Found, Media, MediaCounters, blocking};
 use crate::protocol::Digest;
 
 /// For how long a catalogue that is still in use is good for others, too.
@@ -154,6 +154,11 @@ impl Library {
             cached.unclaimed = None;
         }
         Ok(entries)
+    }
+
+    /// What has been read so far, and what waits.
+    pub fn counters(&self) -> MediaCounters {
+        self.files.counters()
     }
 
     /// Drops what nobody has claimed when its time is over.

@@ -41,6 +41,19 @@ pub use source::Read;
 /// second of it read ahead: thousands of them must not fill the memory.
 const MAX_AHEAD: u64 = 1024 * 1024;
 
+/// How the cache and the digests of a [`Library`] do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediaCounters {
+    /// Blocks that were in the cache when a session wanted them.
+    pub hits: u64,
+    /// Blocks that were not.
+    pub misses: u64,
+    /// Bytes in the cache, in whole blocks.
+    pub bytes: u64,
+    /// Files whose digest is being computed, or waits for that.
+    pub digest_queue: usize,
+}
+
 /// Media cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Server;
+use super::admission::Occupant;
 use super::driver::Driver;
 use super::tokens::{Token, TokenPermit};
 use crate::protocol::CloseReason;
-use crate::session::server::Refusal;
+use crate::session::server::{Reason, Refusal};
 use crate::session::{Allowance, SharedPacer, Time};
 use crate::transport::{self, Connection, Handle};
 
@@ -30,6 +31,7 @@ const ANSWER_CHECK: Duration = Duration::from_secs(1);
 pub(super) struct ConnectionContext {
     pub(super) server: Arc<Server>,
     pub(super) handle: Handle,
+    occupant: Occupant,
     /// Cancelled when the server shuts down.
     pub(super) shutdown: CancellationToken,
     /// Cancelled when the connection is lost: a session that waits for a disk has to hear of it.
@@ -66,6 +68,7 @@ impl ConnectionContext {
     fn new(
         server: Arc<Server>,
         handle: Handle,
+        occupant: Occupant,
         shutdown: CancellationToken,
         refusal: Option<Refusal>,
     ) -> Self {
@@ -73,6 +76,7 @@ impl ConnectionContext {
         Self {
             server,
             handle,
+            occupant,
             shutdown,
             lost: CancellationToken::new(),
             refusal,
@@ -122,7 +126,7 @@ impl ConnectionContext {
         if let Some(permit) = held.upgrade().filter(|permit| permit.is_of(token)) {
             return Some(permit);
         }
-        let permit = Arc::new(self.server.tokens.as_ref()?.permit(token)?);
+        let permit = Arc::new(self.server.tokens.as_ref()?.permit(token, self.occupant.clone())?);
         *held = Arc::downgrade(&permit);
         Some(permit)
     }
@@ -150,7 +154,10 @@ pub(super) async fn attend(
     let handle = connection.handle().clone();
     let peer = handle.peer();
     server.counters.connections.add(1);
-    let admitted = server.admission.connection(peer.ip());
+    let connection_handle = Arc::new(handle.clone());
+    let replaced = CancellationToken::new();
+    let occupant = Occupant { connection: connection_handle, replaced };
+    let admitted = server.admission.connection(peer.ip(), occupant.clone());
     let (_permit, _turned_away, refusal) = match admitted {
         Ok(permit) => (Some(permit), None, None),
         Err(full) => {
@@ -159,12 +166,17 @@ pub(super) async fn attend(
         }
     };
     debug!(%peer, "connected");
-    let context = Arc::new(ConnectionContext::new(server, handle, shutdown, refusal));
+    let context = Arc::new(ConnectionContext::new(server, handle, occupant, shutdown, refusal));
     let mut sessions = JoinSet::new();
     let over = serve_streams(&mut connection, &context, &mut sessions).await;
     debug!(%peer, ?over, "the connection is over");
     match over {
         Over::Lost(_) => context.lost.cancel(),
+        Over::Replaced => {
+            context.server.counters.limits.add(Reason::Replaced.name(), 1);
+            context.lost.cancel();
+            context.handle.close(CloseReason::LIMIT.0);
+        }
         Over::Unused => {
             context.handle.close(CloseReason::LIMIT.0);
             return;
@@ -182,6 +194,8 @@ enum Over {
     Lost(#[expect(dead_code, reason = "for the log")] Option<transport::Error>),
     /// Its client opened no session in time, or there was no place for it.
     Unused,
+    /// Its place went to another connection of its client.
+    Replaced,
     /// Its client has had its sessions.
     Idle,
     Shutdown,
@@ -220,6 +234,7 @@ async fn serve_streams(
                 }
                 unused_until = Instant::now() + ANSWER_CHECK;
             }
+            () = context.occupant.replaced.cancelled() => return Over::Replaced,
             () = context.shutdown.cancelled() => return Over::Shutdown,
         }
     }

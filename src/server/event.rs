@@ -26,6 +26,9 @@ pub enum ServeEvent {
         media: String,
         /// The URL to play it by.
         url: String,
+        /// Where metrics, health and readiness are, if anywhere.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        admin: Option<SocketAddr>,
     },
     /// OPEN_ACK was sent.
     #[serde(rename = "session_opened")]

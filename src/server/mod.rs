@@ -15,6 +15,7 @@ mod throttle;
 mod tokens;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
@@ -70,6 +71,11 @@ impl ServeSettings {
     }
 }
 
+/// The endpoint accepts nobody any more, and nobody asked for that.
+#[derive(Debug, thiserror::Error)]
+#[error("the QUIC endpoint failed: start the server again")]
+pub struct EndpointFailed;
+
 /// Who decides how fast a session is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pacing {
@@ -89,6 +95,8 @@ pub struct Server {
     /// `None` where everybody may watch everything.
     tokens: Option<Arc<Tokens>>,
     reporter: Reporter,
+    /// Endpoints whose accept loop runs.
+    accepting: AtomicUsize,
 }
 
 impl Server {
@@ -110,7 +118,33 @@ impl Server {
             counters: Counters::default(),
             tokens,
             reporter: Reporter::new(report),
+            accepting: AtomicUsize::new(0),
         }
+    }
+
+    /// What it has done since it started.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The sessions that run.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Who has a place.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// What it serves.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// Returns true while an endpoint accepts connections.
+    pub fn is_accepting(&self) -> bool {
+        self.accepting.load(Ordering::Relaxed) > 0
     }
 
     /// What one session may have on the way, bytes: all together have `send_memory`.
@@ -132,16 +166,27 @@ impl Server {
 
     /// Serves who comes to this endpoint until `shutdown` is cancelled, then closes every session
     /// and returns.
-    pub async fn serve(self: Arc<Self>, mut listener: Listener, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// The endpoint failed before.
+    pub async fn serve(
+        self: Arc<Self>,
+        mut listener: Listener,
+        shutdown: CancellationToken,
+    ) -> Result<(), EndpointFailed> {
         let connections = TaskTracker::new();
+        self.accepting.fetch_add(1, Ordering::Relaxed);
         while let Some(Some(connection)) = shutdown.run_until_cancelled(listener.accept()).await {
             connections.spawn(connection::attend(connection, self.clone(), shutdown.clone()));
         }
+        self.accepting.fetch_sub(1, Ordering::Relaxed);
+        let failed = !shutdown.is_cancelled();
         // An endpoint that failed takes its sessions along.
         shutdown.cancel();
         connections.close();
         if timeout(SHUTDOWN_GRACE, connections.wait()).await.is_err() {
             debug!("some clients did not acknowledge the end in time");
         }
+        if failed { Err(EndpointFailed) } else { Ok(()) }
     }
 }

@@ -17,6 +17,17 @@ pub enum SessionPhase {
     Closing,
 }
 
+impl SessionPhase {
+    /// What it is called in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Streaming => "streaming",
+            Self::Paused => "paused",
+            Self::Closing => "closing",
+        }
+    }
+}
+
 /// The counters of one running session, written by its driver and read by whoever draws.
 #[derive(Debug)]
 pub struct Meter {
@@ -87,6 +98,7 @@ pub struct Sessions {
     assigned: AtomicU32,
     closed: AtomicU64,
     closed_bytes: AtomicU64,
+    closed_chunks: AtomicU64,
 }
 
 impl Sessions {
@@ -115,6 +127,7 @@ impl Sessions {
             self.count.fetch_sub(1, Ordering::Relaxed);
             self.closed.fetch_add(1, Ordering::Relaxed);
             self.closed_bytes.fetch_add(meter.bytes(), Ordering::Relaxed);
+            self.closed_chunks.fetch_add(meter.seq().into(), Ordering::Relaxed);
         }
     }
 
@@ -123,9 +136,15 @@ impl Sessions {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// How many of them make chunks right now. Takes one look at each and copies nothing.
-    pub fn streaming(&self) -> usize {
-        self.running().values().filter(|meter| meter.phase() == SessionPhase::Streaming).count()
+    /// How many of them do this right now. Takes one look at each and copies nothing.
+    pub fn in_phase(&self, phase: SessionPhase) -> usize {
+        self.running().values().filter(|meter| meter.phase() == phase).count()
+    }
+
+    /// Chunks sent by all sessions, running and ended.
+    pub fn chunks(&self) -> u64 {
+        let running: u64 = self.running().values().map(|meter| u64::from(meter.seq())).sum();
+        running + self.closed_chunks.load(Ordering::Relaxed)
     }
 
     /// The newest ones, newest first.
@@ -192,9 +211,12 @@ mod tests {
             session.meter().set_phase(phase);
             Some(session)
         });
-        assert_eq!((sessions.count(), sessions.streaming()), (3, 1));
+        assert_eq!((sessions.count(), sessions.in_phase(SessionPhase::Streaming)), (3, 1));
         running[0] = None;
-        assert_eq!((sessions.count(), sessions.streaming(), sessions.closed()), (2, 0, 1));
+        assert_eq!(
+            (sessions.count(), sessions.in_phase(SessionPhase::Streaming), sessions.closed()),
+            (2, 0, 1)
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -10,6 +11,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::watch;
 
+use super::admission::Occupant;
 use crate::media::Entry;
 
 /// A right to watch.
@@ -57,15 +59,19 @@ impl Token {
 #[derive(Debug)]
 pub struct Tokens {
     known: watch::Sender<Vec<Arc<Token>>>,
-    /// Connections that have a session, by the name of their token.
-    connections: Arc<Mutex<HashMap<String, usize>>>,
+    connections: Arc<Mutex<Connections>>,
+    next_place: AtomicU64,
 }
 
 impl Tokens {
     /// These tokens, each with a name of its own.
     pub fn new(tokens: Vec<Token>) -> Self {
         let tokens = tokens.into_iter().map(Arc::new).collect();
-        Self { known: watch::Sender::new(tokens), connections: Arc::default() }
+        Self {
+            known: watch::Sender::new(tokens),
+            connections: Arc::default(),
+            next_place: AtomicU64::new(0),
+        }
     }
 
     /// Replaces all tokens. Sessions of those that are gone end, and of those that are not good for
@@ -100,17 +106,25 @@ impl Tokens {
         known.is_some_and(|known| known.is_valid(now) && known.allows(title))
     }
 
-    /// Takes a connection into the count of its token; `None` if `max_sessions` have a session.
-    pub(super) fn permit(&self, token: &Arc<Token>) -> Option<TokenPermit> {
+    /// Takes a connection into the count of its token; at `max_sessions`, in the place of one whose
+    /// client is silent. `None` if there is none.
+    pub(super) fn permit(&self, token: &Arc<Token>, occupant: Occupant) -> Option<TokenPermit> {
         let mut connections = lock(&self.connections);
-        let count = connections.entry(token.name.clone()).or_default();
-        if token.max_sessions.is_some_and(|most| *count >= most) {
-            return None;
+        let of_token = connections.entry(token.name.clone()).or_default();
+        if token.max_sessions.is_some_and(|most| of_token.len() >= most) {
+            let is_silent = |(_, occupant): &(u64, Occupant)| occupant.connection.is_silent();
+            let (_, silent) = of_token.swap_remove(of_token.iter().position(is_silent)?);
+            silent.replaced.cancel();
         }
-        *count += 1;
-        Some(TokenPermit { name: token.name.clone(), connections: self.connections.clone() })
+        let place = self.next_place.fetch_add(1, Ordering::Relaxed);
+        of_token.push((place, occupant));
+        let (name, connections) = (token.name.clone(), self.connections.clone());
+        Some(TokenPermit { name, place, connections })
     }
 }
+
+/// Connections that have a session, by the name of their token.
+type Connections = HashMap<String, Vec<(u64, Occupant)>>;
 
 /// Tells when to ask [`Tokens::still_allows`]: tokens were replaced or have expired.
 #[derive(Debug)]
@@ -138,7 +152,8 @@ impl TokenChanges {
 #[derive(Debug)]
 pub(super) struct TokenPermit {
     name: String,
-    connections: Arc<Mutex<HashMap<String, usize>>>,
+    place: u64,
+    connections: Arc<Mutex<Connections>>,
 }
 
 impl TokenPermit {
@@ -150,16 +165,16 @@ impl TokenPermit {
 impl Drop for TokenPermit {
     fn drop(&mut self) {
         let mut connections = lock(&self.connections);
-        if let Some(count) = connections.get_mut(&self.name) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(of_token) = connections.get_mut(&self.name) {
+            of_token.retain(|(place, _)| *place != self.place);
+            if of_token.is_empty() {
                 connections.remove(&self.name);
             }
         }
     }
 }
 
-fn lock(connections: &Mutex<HashMap<String, usize>>) -> MutexGuard<'_, HashMap<String, usize>> {
+fn lock(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
     connections.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -197,9 +212,26 @@ impl Access {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::server::admission::Liveness;
+
+    #[derive(Debug)]
+    struct Client(AtomicBool);
+
+    impl Liveness for Client {
+        fn is_silent(&self) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn lost_packets(&self) -> u64 {
+            0
+        }
+    }
 
     fn token(name: &str, secret: &str) -> Token {
         Token {
@@ -268,10 +300,21 @@ mod tests {
     fn a_token_has_so_many_connections() {
         let tokens = Tokens::new(vec![Token { max_sessions: Some(2), ..token("a", "one") }]);
         let a = tokens.find(b"one", NOW).unwrap();
-        let permits = [(); 2].map(|()| tokens.permit(&a).unwrap());
-        assert!(tokens.permit(&a).is_none());
+        let occupant = || {
+            let replaced = CancellationToken::new();
+            Occupant { connection: Arc::new(Client(AtomicBool::new(false))), replaced }
+        };
+        let permits = [(); 2].map(|()| tokens.permit(&a, occupant()).unwrap());
+        assert!(tokens.permit(&a, occupant()).is_none());
         drop(permits);
-        assert!(tokens.permit(&a).is_some());
+        let silent = Arc::new(Client(AtomicBool::new(true)));
+        let replaced = CancellationToken::new();
+        let old = Occupant { connection: silent, replaced: replaced.clone() };
+        let _old = tokens.permit(&a, old).unwrap();
+        let _other = tokens.permit(&a, occupant()).unwrap();
+        let _new = tokens.permit(&a, occupant()).expect("the place of the silent one");
+        assert!(replaced.is_cancelled());
+        drop((_old, _other, _new));
         assert!(lock(&tokens.connections).is_empty());
     }
 

@@ -80,6 +80,10 @@ impl Listener {
         policy: Arc<dyn HandshakePolicy>,
         settings: &TransportSettings,
     ) -> Result<Self, Error> {
+        let bind_error = |source| Error::Bind { address, source };
+        // Bound before all else, so that the port is known which was picked.
+        let socket = UdpSocket::bind(address).map_err(bind_error)?;
+        let bound = socket.local_addr().map_err(bind_error)?;
         let tls = tls_provider::Server::from(tls::server_config(identity)?);
         let limits = limits(settings)
             .with_max_handshake_duration(MAX_HANDSHAKE)
@@ -98,9 +102,9 @@ impl Listener {
             .map_err(setting)?
             .with_event(Observer)
             .map_err(setting)?
-            .with_stateless_reset_token(ResetTokens::new(reset_key, address))
+            .with_stateless_reset_token(ResetTokens::new(reset_key, bound))
             .map_err(setting)?
-            .with_io(io(address, settings).map_err(|source| Error::Bind { address, source })?)
+            .with_io(io(socket, settings).map_err(bind_error)?)
             .map_err(setting)?;
         let started = match settings.congestion {
             Congestion::Bbr => {
@@ -113,10 +117,8 @@ impl Listener {
                 builder.with_congestion_controller(cubic.build()).map_err(setting)?.start()
             }
         };
-        let bind_error = |source| Error::Bind { address, source };
         let server = started.map_err(|error| bind_error(io::Error::other(error.to_string())))?;
-        let address = server.local_addr().map_err(bind_error)?;
-        Ok(Self { server, address })
+        Ok(Self { server, address: bound })
     }
 
     /// Where it listens, with the port that was picked.
@@ -197,7 +199,7 @@ impl Connector {
     /// anew also leaves a NAT entry or a route that went bad behind.
     fn endpoint(&self, peer: SocketAddr) -> Result<Client, Error> {
         let socket_error = |source| Error::Socket { server: peer, source };
-        let local = local_address(peer).map_err(socket_error)?;
+        let socket = local_address(peer).and_then(UdpSocket::bind).map_err(socket_error)?;
         let limits = limits(&self.settings)
             .with_max_handshake_duration(self.patience + HANDSHAKE_SLACK)
             .and_then(|limits| limits.with_data_window(RECEIVE_WINDOW))
@@ -213,7 +215,7 @@ impl Connector {
             .map_err(setting)?
             .with_event(Observer)
             .map_err(setting)?
-            .with_io(io(local, &self.settings).map_err(socket_error)?)
+            .with_io(io(socket, &self.settings).map_err(socket_error)?)
             .map_err(setting)?;
         let started = match self.settings.congestion {
             Congestion::Bbr => {
@@ -338,10 +340,10 @@ fn limits(settings: &TransportSettings) -> Limits {
         .unwrap_or(limits)
 }
 
-fn io(address: SocketAddr, settings: &TransportSettings) -> io::Result<io_provider::Provider> {
+fn io(socket: UdpSocket, settings: &TransportSettings) -> io::Result<io_provider::Provider> {
     let buffer = settings.socket_buffer as usize;
     io_provider::Builder::default()
-        .with_receive_address(address)
+        .with_rx_socket(socket)
         .and_then(|io| io.with_max_mtu(settings.mtu))
         .and_then(|io| io.with_send_buffer_size(buffer))
         .and_then(|io| io.with_recv_buffer_size(buffer))

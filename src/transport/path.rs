@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
 use tokio::sync::Notify;
@@ -20,6 +20,10 @@ pub struct Path {
     rtt_nanos: AtomicU64,
     lost_packets: AtomicU64,
     congestion_window: AtomicU64,
+    in_flight: AtomicU64,
+    /// When something was last acknowledged, nanoseconds after `created`.
+    acknowledged_at: AtomicU64,
+    created: Created,
     /// Told at every acknowledgement.
     pub(super) acknowledged: Notify,
 }
@@ -38,6 +42,13 @@ impl Path {
         self.lost_packets.load(Ordering::Relaxed)
     }
 
+    /// Returns true if something is in flight and nothing was acknowledged for so long.
+    pub fn is_silent_for(&self, time: Duration) -> bool {
+        let acknowledged = Duration::from_nanos(self.acknowledged_at.load(Ordering::Relaxed));
+        let silent = self.created.0.elapsed().saturating_sub(acknowledged);
+        self.in_flight.load(Ordering::Relaxed) > 0 && silent >= time
+    }
+
     /// Waits until the peer acknowledges something.
     pub async fn acknowledgement(&self) {
         self.acknowledged.notified().await;
@@ -52,6 +63,16 @@ impl Path {
         let in_queued_time = u128::from(window) * QUEUED_TIME.as_nanos() / rtt;
         let in_queued_time = u64::try_from(in_queued_time).unwrap_or(u64::MAX);
         in_queued_time.max(window + FIRST_FLIGHT)
+    }
+}
+
+/// When a connection began.
+#[derive(Debug)]
+struct Created(Instant);
+
+impl Default for Created {
+    fn default() -> Self {
+        Self(Instant::now())
     }
 }
 
@@ -75,8 +96,19 @@ impl Subscriber for Observer {
         let nanos = u64::try_from(event.smoothed_rtt.as_nanos()).unwrap_or(u64::MAX);
         path.rtt_nanos.store(nanos, Ordering::Relaxed);
         path.congestion_window.store(event.congestion_window.into(), Ordering::Relaxed);
+        path.in_flight.store(event.bytes_in_flight.into(), Ordering::Relaxed);
         // Each session of the connection has to look whether it has room.
         path.acknowledged.notify_waiters();
+    }
+
+    fn on_ack_range_received(
+        &mut self,
+        path: &mut Arc<Path>,
+        _: &ConnectionMeta,
+        _: &events::AckRangeReceived<'_>,
+    ) {
+        let age = u64::try_from(path.created.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        path.acknowledged_at.store(age, Ordering::Relaxed);
     }
 
     fn on_packet_lost(

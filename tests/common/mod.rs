@@ -25,6 +25,8 @@ pub(crate) struct Serve {
     pub(crate) port: u16,
     pub(crate) fingerprint: String,
     pub(crate) url: String,
+    /// The event that says that it listens.
+    pub(crate) listening: Value,
     state: tempfile::TempDir,
 }
 
@@ -49,7 +51,7 @@ impl Serve {
         let address: std::net::SocketAddr = listening["addr"].as_str().unwrap().parse().unwrap();
         let fingerprint = listening["fingerprint"].as_str().unwrap().to_owned();
         let url = listening["url"].as_str().unwrap().to_owned();
-        Self { child, stdout, port: address.port(), fingerprint, url, state }
+        Self { child, stdout, port: address.port(), fingerprint, url, listening, state }
     }
 
     /// The next event of its JSON.

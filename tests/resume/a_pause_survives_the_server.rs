@@ -94,7 +94,7 @@ impl Server {
             let serving = Arc::new(server).serve(listener, CancellationToken::new());
             runtime.block_on(async {
                 tokio::select! {
-                    () = serving => {}
+                    served = serving => served.unwrap(),
                     _ = killed => {}
                 }
             });

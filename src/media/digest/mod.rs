@@ -88,6 +88,11 @@ impl Digester {
     }
 
     /// The digest of a file that is, or was, in this state.
+    /// How many files have no digest yet of those that are to have one.
+    pub(super) fn queued(&self) -> usize {
+        self.shared.line().queue.len()
+    }
+
     pub(super) fn known(&self, identity: FileIdentity) -> Option<Digest> {
         self.shared.known.get(&identity)
     }

@@ -43,6 +43,10 @@ impl Queue {
         Ok(())
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Gives back a job that had its turn.
     pub(super) fn put_back(&mut self, job: Job) {
         self.jobs.push_back(job);

@@ -138,6 +138,7 @@ fn what_programs_are_told_of_a_server() {
                 fingerprint,
                 media: "clip.mp4".into(),
                 url: "quicstream://[::1]:9000/clip.mp4".into(),
+                admin: None,
             },
             format!(
                 r#""listening","addr":"[::1]:9000","fingerprint":"{fingerprint}","url":"quicstream://[::1]:9000/clip.mp4""#

@@ -90,7 +90,7 @@ impl ServeView {
 
     fn summary(&mut self, now: Instant) -> Summary {
         let bytes = self.sessions.bytes();
-        let streaming = self.sessions.streaming() as u64;
+        let streaming = self.sessions.in_phase(SessionPhase::Streaming) as u64;
         if streaming == 0 {
             self.total_rate.reset();
         }

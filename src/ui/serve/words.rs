@@ -8,15 +8,19 @@ use crate::ui::text::{bit_rate, bytes, count, escape, length};
 pub(super) fn words(event: &ServeEvent) -> Vec<EventLine> {
     let name = |session: &u32| format!("session {session}");
     let line = match event {
-        ServeEvent::Listening { addr, fingerprint, media, url } => {
+        ServeEvent::Listening { addr, fingerprint, media, url, admin } => {
             let listening = format!("on {addr}, serving {}", escape(media));
             // A quote would end the quotes in the shell; in a URL %27 is the same.
             let command = format!("quicstream play '{}'", escape(&url.replace('\'', "%27")));
-            return vec![
+            let mut lines = vec![
                 EventLine::new('●', "cyan", "listening", listening),
                 EventLine::new(' ', "cyan", "certificate", format!("SHA-256 {fingerprint}")),
                 EventLine::new(' ', "cyan", "play with:", command),
             ];
+            let metrics =
+                |admin| EventLine::new(' ', "cyan", "metrics", format!("http://{admin}/metrics"));
+            lines.extend(admin.map(metrics));
+            return lines;
         }
         ServeEvent::Opened { session, peer, version, bitrate, rate, title, start, token } => {
             let start = start.filter(|start| *start > 0);
@@ -132,7 +136,7 @@ mod tests {
         let addr = "0.0.0.0:9000".parse().unwrap();
         let (media, url) =
             ("a\nb.mp4".into(), "quicstream://192.0.2.7:9000/it's.mp4?pin=2d71".into());
-        let lines = words(&ServeEvent::Listening { addr, fingerprint, media, url });
+        let lines = words(&ServeEvent::Listening { addr, fingerprint, media, url, admin: None });
         let lines: Vec<_> = lines.iter().map(EventLine::plain).collect();
         let [listening, certificate, play] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(listening, r"listening on 0.0.0.0:9000, serving a\u{a}b.mp4");
