@@ -185,8 +185,11 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         let state = self.machine.state();
         let resume = &mut *self.context.resume;
         resume.was_paused |= matches!(state, State::Paused(_));
-        resume.paused_by_sink = state == State::Paused(Cause::Sink);
-        resume.paused_by_user = self.machine.paused_by_user();
+        // What ends a paused session does not resume it.
+        if state != State::Closed {
+            resume.paused_by_sink = state == State::Paused(Cause::Sink);
+            resume.paused_by_user = self.machine.paused_by_user();
+        }
         if let State::Paused(Cause::Script(_)) = state {
             resume.script = None;
         }

@@ -34,7 +34,7 @@ fn transport() -> TransportSettings {
     }
 }
 
-fn offers() -> server::ServeSettings {
+fn offers(max_pause: Duration) -> server::ServeSettings {
     let offer = Offer {
         codecs: vec!["h264".into()],
         bitrate: 1_000_000,
@@ -48,7 +48,7 @@ fn offers() -> server::ServeSettings {
         pacing: Pacing::Client,
         stall_timeout: Duration::from_secs(30),
         open_timeout: Duration::from_secs(10),
-        max_pause: Duration::from_secs(900),
+        max_pause,
         send_memory: 1 << 28,
     }
 }
@@ -68,6 +68,11 @@ struct Server {
 impl Server {
     /// Starts one with the certificate and the media that are in `home`.
     fn start(address: SocketAddr, home: &Path) -> Self {
+        Self::start_with(address, home, Duration::from_secs(900))
+    }
+
+    /// The same, which keeps no paused session for longer than this.
+    fn start_with(address: SocketAddr, home: &Path, max_pause: Duration) -> Self {
         let identity = ActiveIdentity::new(&identity(home)).unwrap();
         let reset_key = ResetKey::load_or_create(&home.join("reset.key")).unwrap();
         let library = Arc::new(Library::new(Some(&home.join("media.mp4")), 1 << 26).unwrap());
@@ -89,8 +94,14 @@ impl Server {
                 }
             };
             ready.send(listener.address()).unwrap();
-            let server =
-                server::Server::new(offers(), library, admission, None, Arc::default(), report);
+            let server = server::Server::new(
+                offers(max_pause),
+                library,
+                admission,
+                None,
+                Arc::default(),
+                report,
+            );
             let serving = Arc::new(server).serve(listener, CancellationToken::new());
             runtime.block_on(async {
                 tokio::select! {
@@ -147,46 +158,70 @@ async fn until<E, T>(events: &mut mpsc::UnboundedReceiver<E>, take: impl Fn(&E) 
     }
 }
 
+/// A play into a file, which a test steers.
+struct Playing {
+    out: std::path::PathBuf,
+    steer: mpsc::UnboundedSender<client::PlayCommand>,
+    events: mpsc::UnboundedReceiver<PlayEvent>,
+    task: tokio::task::JoinHandle<Result<Outcome, client::Error>>,
+}
+
+impl Playing {
+    fn start(home: &Path, port: u16) -> Self {
+        let whom = client::Remote {
+            address: Address { host: "127.0.0.1".into(), port },
+            trust: Trust::Pin(identity(home).fingerprint()),
+            name: None,
+            transport: transport(),
+        };
+        let out = home.join("out.mp4");
+        let target = Target::File { path: out.clone(), overwrite: false, resume: true };
+        let sink = Sink::open(&target).unwrap();
+        let (steer, commands) = mpsc::unbounded_channel();
+        let (report, events) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            let (publish, _) = watch::channel(client::Snapshot::default());
+            let report = |event| report.send(event).unwrap_or_default();
+            client::play(&whom, &settings(), sink, commands, publish, report).await
+        });
+        Self { out, steer, events, task }
+    }
+
+    /// Pauses, or goes on.
+    fn toggle(&self) {
+        self.steer.send(client::PlayCommand::TogglePause).unwrap();
+    }
+
+    /// Pauses after a quarter of the media.
+    async fn pause(&mut self, server: &mut Server) {
+        until(&mut self.events, |event| match event {
+            PlayEvent::Chunk { total, .. } => (*total > SIZE as u64 / 4).then_some(()),
+            _ => None,
+        })
+        .await;
+        self.toggle();
+        until(&mut server.events, |event| {
+            matches!(event, server::ServeEvent::Paused { .. }).then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn and_the_play_goes_on_when_the_user_wants() {
     let home = tempfile::tempdir().unwrap();
     let (_, bytes) = media(home.path(), SIZE);
     let mut server = Server::start("127.0.0.1:0".parse().unwrap(), home.path());
     let address = server.address;
-
-    let whom = client::Remote {
-        address: Address { host: "127.0.0.1".into(), port: address.port() },
-        trust: Trust::Pin(identity(home.path()).fingerprint()),
-        name: None,
-        transport: transport(),
-    };
-    let out = home.path().join("out.mp4");
-    let target = Target::File { path: out.clone(), overwrite: false, resume: true };
-    let sink = Sink::open(&target).unwrap();
-    let (steer, commands) = mpsc::unbounded_channel();
-    let (report, mut events) = mpsc::unbounded_channel();
-    let playing = tokio::spawn(async move {
-        let (publish, _) = watch::channel(client::Snapshot::default());
-        let report = |event| report.send(event).unwrap_or_default();
-        client::play(&whom, &settings(), sink, commands, publish, report).await
-    });
-
+    let mut playing = Playing::start(home.path(), address.port());
+    let out = playing.out.clone();
     let session = async {
         assert_eq!(server.session(false).await, 0);
-        until(&mut events, |event| match event {
-            PlayEvent::Chunk { total, .. } => (*total > SIZE as u64 / 4).then_some(()),
-            _ => None,
-        })
-        .await;
-        steer.send(client::PlayCommand::TogglePause).unwrap();
-        until(&mut server.events, |event| {
-            matches!(event, server::ServeEvent::Paused { .. }).then_some(())
-        })
-        .await;
+        playing.pause(&mut server).await;
         for _ in 0..2 {
             server.kill();
             server = Server::start(address, home.path());
-            let lost = until(&mut events, |event| match event {
+            let lost = until(&mut playing.events, |event| match event {
                 PlayEvent::Reconnecting { offset, .. } => Some(*offset),
                 _ => None,
             })
@@ -194,10 +229,10 @@ async fn and_the_play_goes_on_when_the_user_wants() {
             assert_eq!(server.session(true).await, lost, "it goes on at the next byte");
         }
         assert!(!out.exists());
-        steer.send(client::PlayCommand::TogglePause).unwrap();
+        playing.toggle();
         let next = server.events.recv().await;
         assert!(matches!(next, Some(server::ServeEvent::Resumed { .. })), "{next:?}");
-        let outcome = playing.await.unwrap().unwrap();
+        let outcome = playing.task.await.unwrap().unwrap();
         server.kill();
         outcome
     };
@@ -205,4 +240,29 @@ async fn and_the_play_goes_on_when_the_user_wants() {
     assert!(matches!(outcome, Outcome::Complete(_)), "{outcome:?}");
     assert!(fs::read(&out).unwrap() == bytes);
     assert_nothing_beside(&out);
+}
+
+#[tokio::test]
+async fn and_one_that_the_server_ends_goes_on_when_the_user_wants() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, bytes) = media(home.path(), SIZE);
+    let max_pause = Duration::from_millis(200);
+    let mut server = Server::start_with("127.0.0.1:0".parse().unwrap(), home.path(), max_pause);
+    let mut playing = Playing::start(home.path(), server.address.port());
+    let out = playing.out.clone();
+    let session = async {
+        assert_eq!(server.session(false).await, 0);
+        playing.pause(&mut server).await;
+        let next = server.events.recv().await;
+        let Some(server::ServeEvent::Closed { reason, .. }) = next else { panic!("{next:?}") };
+        assert_eq!(reason, "paused for too long");
+        let early = timeout(Duration::from_millis(500), server.events.recv()).await;
+        assert!(early.is_err(), "it comes back when it is resumed: {early:?}");
+        playing.toggle();
+        assert!(server.session(false).await > SIZE as u64 / 4);
+        playing.task.await.unwrap().unwrap()
+    };
+    let outcome = timeout(PATIENCE, session).await.expect("it comes to its end");
+    assert!(matches!(outcome, Outcome::Complete(_)), "{outcome:?}");
+    assert!(fs::read(&out).unwrap() == bytes);
 }
