@@ -19,7 +19,6 @@ pub struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Command {
     /// Serve media to players
     #[command(after_help = SERVE_EXAMPLES)]

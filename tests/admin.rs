@@ -91,19 +91,18 @@ fn health_and_readiness_are_told_and_nothing_else() {
 
     // While it drains it is alive, and not ready.
     let mut stopped = place.serve.play(["--pause-at", "1", "--pause-for", "600"]);
-    let stopped = stopped.stderr(Stdio::null()).spawn().unwrap();
+    let mut stopped = stopped.stderr(Stdio::null()).spawn().unwrap();
     place.serve.wait_for("session_paused");
-    let kill = |signal: &str| {
-        let pid = stopped.id().to_string();
-        std::process::Command::new("kill").args([signal, &pid]).status().unwrap()
-    };
-    assert!(kill("-STOP").success());
+    let pid = stopped.id().to_string();
+    let stop = std::process::Command::new("kill").args(["-STOP", &pid]).status();
+    assert!(stop.unwrap().success());
     place.serve.signal("-TERM");
     while place.request("GET", "/ready").0 == 200 {}
     assert_eq!(place.request("GET", "/ready"), (503, "not ready\n".into()));
     assert_eq!(place.request("GET", "/health").0, 200);
     assert_eq!(place.serve.wait(), Some(0));
-    assert!(kill("-KILL").success());
+    stopped.kill().unwrap();
+    stopped.wait().unwrap();
 }
 
 #[test]

@@ -80,7 +80,6 @@ pub struct Timeouts {
 }
 
 /// What a driver has to do.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is soon taken apart")]
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// See whether this can be granted, and answer with [`Input::Opened`] or [`Input::Refused`].
