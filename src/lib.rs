@@ -32,9 +32,11 @@
 //! |---|---|
 //! | an option, code or PDU on the wire | `protocol` (`wire.md` first), then the rule for it in `session` |
 //! | what a peer may send when | `session`: the machine of its side, and the table in `wire.md` |
-//! | a setting | `config/default.toml`, `config::layer` and `config::value`, its flag in `cli` and `config::flags`, what it comes to in `config::resolve` |
-//! | how media is found or read | `media` |
+//! | a setting | `config::settings` (key, type, range, flag and help text), its default in `config/default.toml`, what it comes to in `config::resolve` |
+//! | a source of media | one file in `media`, and a line where `media::Library` looks titles up |
+//! | who may come in, and who may watch | `server::admission`, `server::tokens` |
 //! | what is granted to whom | `server::grant` |
+//! | what is counted | `server::counters`, and its line in `admin::metrics` |
 //! | when and how a lost session is tried again | `client::retry`, `client::link`, `client::silence` |
 //! | what becomes of the file of a play | `client::sink` |
 //! | an event | `client::PlayEvent` or `server::ServeEvent`, which serde makes its JSON, and its words in `ui::play::words` or `ui::serve::words` |
