@@ -183,7 +183,7 @@ fn rows() -> Vec<Row> {
             Some((&["--token-file", "/proc/sys/kernel/ostype"], "true"))),
         row("client.rate", Play(|c| format!("{:?}", c.client.rate)), "Auto",
             ("1", "BitsPerSecond(1)"), ("bitrate", "Bitrate"), Some((&["--rate", "max"], "Max"))),
-        row("client.connect_timeout", Play(|c| format!("{:?}", c.client.connect_timeout)), "10s",
+        row("client.connect_timeout", Play(|c| format!("{:?}", c.link.connect_timeout)), "10s",
             ("1", "1s"), ("0.001", "1ms"), Some((&["--connect-timeout", "3600"], "3600s"))),
         row("client.wait", Play(|c| format!("{:?}", c.client.wait)), "0ns",
             ("0", "0ns"), ("0.5", "500ms"), Some((&["--wait", "86400"], "86400s"))),
@@ -502,13 +502,14 @@ fn where_and_how_to_play_is_for_this_run_alone() {
     let client = |flags: &[&str]| Place::new().play(flags).unwrap().client;
     let usual = client(&[]);
     assert_eq!((usual.title, usual.start, usual.verify), (None, Start::Byte(0), true));
-    assert_eq!(usual.versions, Version::ALL);
+    let versions = |flags: &[&str]| Place::new().play(flags).unwrap().link.versions;
+    assert_eq!(versions(&[]), Version::ALL);
     assert_eq!(client(&["--start", "25%"]).start, Start::Fraction(0.25));
     assert_eq!(client(&["--start", "10MiB", "-o", "out.mp4"]).start, Start::Byte(10 << 20));
     assert!(!client(&["--no-verify"]).verify);
     for version in Version::ALL {
         let number = version.number().to_string();
-        assert_eq!(client(&["--protocol", &number]).versions, [version]);
+        assert_eq!(versions(&["--protocol", &number]), [version]);
     }
 }
 

@@ -1,18 +1,11 @@
 //! The client: a session driven over a transport into a sink.
 
-mod connect;
 mod event;
+mod fetch;
 mod link;
-mod nearest;
 mod only_title;
-mod playback;
 mod progress;
-mod questions;
-mod resume_state;
-mod retry;
 mod secret;
-mod session_driver;
-mod silence;
 mod sink;
 mod verdict;
 
@@ -23,18 +16,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use crate::protocol::{CloseReason, NackCode, OpenStream, Version};
+use crate::protocol::{CloseReason, NackCode, OpenStream};
 use crate::session::client::{Discontinuity, End, ScriptedPause};
 use crate::transport::{self, Address, Trust};
-use playback::{Playback, stop};
-use resume_state::ResumeState;
-use session_driver::Ended;
+use fetch::{Ended, Fetch, ResumeState, stop};
 
 pub use event::PlayEvent;
+pub use link::{Description, Link, LinkSettings};
 pub use only_title::only_title;
 pub use progress::{PlayPhase, Snapshot, Title};
 pub use secret::Secret;
-pub use sink::{Error as SinkError, Origin, Published, Sink, Target, Unfinished};
+pub use sink::{Error as SinkError, MediaStream, Origin, Published, Sink, Target, Unfinished};
 pub use verdict::{Kept, Place, Unverified, Verdict};
 
 /// How long what is queued may take to reach the sink when playing is over before its end.
@@ -47,14 +39,12 @@ pub struct PlaySettings {
     pub open: OpenStream,
     /// The pause to make on the way, if any.
     pub script: Option<ScriptedPause>,
-    /// How long to try to connect, and then to wait for the answer to OPEN_STREAM.
-    pub connect_timeout: Duration,
-    /// The protocol versions to offer, newest first.
-    pub versions: Vec<Version>,
     /// What to play; `None` is the only title that the server has.
     pub title: Option<String>,
     /// Where in the media to start.
     pub start: Start,
+    /// The byte after the last one to play; `None` is the end of the media.
+    pub end: Option<u64>,
     /// How fast the server should send.
     pub rate: Rate,
     /// How long to try to open a first session.
@@ -181,7 +171,7 @@ pub enum Error {
     #[error("the server did not answer {0}")]
     BrokenOff(&'static str),
     /// The server sends more titles than anybody has.
-    #[error("the server's list of titles does not end: gave up after {} MiB", questions::MAX_CATALOGUE >> 20)]
+    #[error("the server's list of titles does not end: gave up after {} MiB", link::MAX_CATALOGUE >> 20)]
     EndlessCatalogue,
     /// Connections come and go without bringing media.
     #[error("no connection to the server brought any progress for {} s", .0.as_secs_f64())]
@@ -255,16 +245,16 @@ fn advice(cause: &Error) -> &'static str {
 /// # Errors
 /// See [`Error`]; a partial file is kept and named.
 pub async fn play(
-    server: &Remote,
+    link: &Link,
     settings: &PlaySettings,
     sink: Sink,
     commands: mpsc::UnboundedReceiver<PlayCommand>,
     snapshot: watch::Sender<Snapshot>,
     report: impl FnMut(PlayEvent),
 ) -> Result<Outcome, Error> {
-    let mut player = Playback::new(server, settings, sink, commands, snapshot, report)?;
+    let mut player = Fetch::new(link, settings, sink, commands, snapshot, report)?;
     let ended = player.run().await;
-    let Playback { sink, mut commands, mut reporter, resume, .. } = player;
+    let Fetch { sink, mut commands, mut reporter, resume, .. } = player;
     let required = resume.unverified().filter(|_| settings.require_digest && !sink.is_discard());
     let (what, part) = (sink.what().map(str::to_owned), sink.part());
     let result = conclude(ended, sink, &resume, required, &mut commands).await;
@@ -278,14 +268,6 @@ pub async fn play(
         Err(error) => reporter.closed(&error.to_string(), false, verdict),
     }
     result
-}
-
-/// Asks a server for its titles.
-///
-/// # Errors
-/// The server cannot be reached, or has no such thing.
-pub async fn titles(server: &Remote, settings: &PlaySettings) -> Result<Vec<Title>, Error> {
-    playback::titles(server, settings).await
 }
 
 /// Brings the sink to the end that the play deserves. Media that is not verified for the reason in

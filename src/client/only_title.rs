@@ -2,20 +2,21 @@
 
 use tokio::sync::mpsc;
 
-use super::playback::stop;
-use super::{Error, PlayCommand, PlaySettings, Remote, Unverified, titles};
+use super::fetch::stop;
+use super::link::Link;
+use super::{Error, PlayCommand, PlaySettings, Unverified};
 
 /// The title of a server that has only one; `None` if the user stopped before it was known.
 ///
 /// # Errors
 /// The server cannot be reached, or has more titles, or none.
 pub async fn only_title(
-    server: &Remote,
+    link: &Link,
     settings: &PlaySettings,
     commands: &mut mpsc::UnboundedReceiver<PlayCommand>,
 ) -> Result<Option<String>, Error> {
     let mut titles = tokio::select! {
-        titles = titles(server, settings) => titles.map_err(|error| match error {
+        titles = link.titles(settings.token.as_ref()) => titles.map_err(|error| match error {
             Error::NeedsVersion2(_) if settings.require_digest => {
                 Error::Unverified(Unverified::Version1)
             }

@@ -6,11 +6,10 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::event::{PlayEvent, mean_rate};
-use super::resume_state::ResumeState;
 use super::verdict::Verdict;
 use crate::protocol::{OpenAck, OpenStream, Options};
 use crate::session::client::{Cause, State};
-use crate::transport::{Fingerprint, Handle, Path};
+use crate::transport::{ConnectionHandle, Fingerprint, PathStats};
 
 /// The least time between two [`PlayEvent::Chunk`]: there are at most 100 a second.
 const CHUNK_EVENT_GAP: Duration = Duration::from_millis(10);
@@ -133,7 +132,7 @@ impl<R: FnMut(PlayEvent)> Reporter<R> {
         self.publish.send_replace(self.snapshot);
     }
 
-    pub(super) fn connected(&mut self, connection: &Handle, fingerprint: Fingerprint) {
+    pub(super) fn connected(&mut self, connection: &ConnectionHandle, fingerprint: Fingerprint) {
         let (server, version) = (connection.peer(), connection.version());
         (self.report)(PlayEvent::Connected { server, version, fingerprint });
     }
@@ -147,15 +146,15 @@ impl<R: FnMut(PlayEvent)> Reporter<R> {
         session: u32,
         ack: OpenAck,
         options: &Options,
-        resume: &ResumeState,
+        position: u64,
+        size: Option<u64>,
     ) {
         self.opened_at.get_or_insert_with(Instant::now);
         self.snapshot.bitrate = ack.bitrate;
         self.snapshot.rate = options.rate;
-        self.snapshot.size = resume.size;
-        self.snapshot.position = resume.position;
+        self.snapshot.size = size;
+        self.snapshot.position = position;
         let is_known = options.title.is_some() || options.total_size.is_some();
-        let start = resume.position;
         (self.report)(PlayEvent::Accepted {
             session,
             bitrate: ack.bitrate,
@@ -165,12 +164,12 @@ impl<R: FnMut(PlayEvent)> Reporter<R> {
             title: options.title.clone(),
             size: options.total_size,
             media_type: options.media_type.clone(),
-            start: (is_known || start > 0).then_some(start),
+            start: (is_known || position > 0).then_some(position),
             rate: options.rate,
         });
     }
 
-    pub(super) fn chunk(&mut self, seq: u32, bytes: u64, path: &Path) {
+    pub(super) fn chunk(&mut self, seq: u32, bytes: u64, path: &PathStats) {
         self.chunks += 1;
         self.last_bytes = bytes;
         self.snapshot.seq = seq;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use super::resume_state::ResumeState;
+use super::fetch::ResumeState;
 use super::{Error, Outcome, PlaySettings, Published, SinkError, Start};
 use crate::protocol::{Digest, Version};
 
@@ -154,13 +154,13 @@ impl Unverified {
 }
 
 impl PlaySettings {
-    /// Makes sure that media can be verified where it has to be.
+    /// Makes sure that media can be verified where it has to be, over a link of these versions.
     ///
     /// # Errors
     /// Another setting rules that out.
-    pub fn require_verifiable(&self) -> Result<(), Error> {
+    pub fn require_verifiable(&self, versions: &[Version]) -> Result<(), Error> {
         let from_start = matches!(self.start, Start::Byte(0) | Start::Fraction(0.0));
-        let (flag, why) = match *self.versions {
+        let (flag, why) = match *versions {
             _ if !self.require_digest => return Ok(()),
             _ if !self.verify => ("--no-verify", Unverified::NotWanted),
             _ if !from_start => ("--start", Unverified::Start),

@@ -15,7 +15,7 @@ use super::job::{self, JobSignals};
 use super::serve::{self, Bound};
 use super::{Interrupts, failure};
 use crate::client::{
-    self, Outcome, PlayCommand, Remote, Sink, SinkError, Snapshot, Target, Unfinished,
+    self, Link, Outcome, PlayCommand, Remote, Sink, SinkError, Snapshot, Target, Unfinished,
 };
 use crate::config::{PlayConfig, ServeConfig, Verbosity};
 use crate::exit;
@@ -36,8 +36,8 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     if config.list {
         return list(config);
     }
-    let PlayConfig { embedded, output, client: settings, report, .. } = &config;
-    settings.require_verifiable()?;
+    let PlayConfig { embedded, output, client: settings, link, report, .. } = &config;
+    settings.require_verifiable(&link.versions)?;
     let sink = match output {
         // Only the server knows what to open there.
         Target::Directory { path, .. } => check_directory(path).map(|()| None),
@@ -80,9 +80,10 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
         }
         let report = |event| events.send(event);
         let mut settings = settings.clone();
+        let link = Link::new(&server, config.link.clone())?;
         let sink = match sink {
             Some(sink) => sink,
-            None => match client::only_title(&server, &settings, &mut commands).await? {
+            None => match client::only_title(&link, &settings, &mut commands).await? {
                 Some(title) => {
                     let output = output.clone().of_title(&title);
                     settings.ask_for_only(title);
@@ -91,7 +92,7 @@ pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
                 None => return Ok(Outcome::Stopped(None)),
             },
         };
-        let played = client::play(&server, &settings, sink, commands, publish, report).await;
+        let played = client::play(&link, &settings, sink, commands, publish, report).await;
         anyhow::Ok(played?)
     });
     if let Some(embedded) = embedded {
@@ -131,7 +132,8 @@ fn list(config: PlayConfig) -> anyhow::Result<u8> {
         let _ = writeln!(ui::stderr(), "quicstream: warning: {INSECURE}");
     }
     let runtime = super::runtime()?;
-    let titles = runtime.block_on(client::titles(&server, &config.client))?;
+    let link = Link::new(&server, config.link)?;
+    let titles = runtime.block_on(link.titles(config.client.token.as_ref()))?;
     let mut out = BufWriter::new(ui::stdout());
     let printed = ui::list::titles(&titles, config.report.json, &mut out);
     match printed.and_then(|()| out.flush()) {

@@ -101,6 +101,8 @@ pub struct PlayConfig {
     pub trust: Trust,
     /// The name to expect in the certificate, where it is not the host's.
     pub server_name: Option<String>,
+    /// How to get to the server.
+    pub link: client::LinkSettings,
     /// How to play.
     pub client: client::PlaySettings,
     /// How packets leave and arrive.

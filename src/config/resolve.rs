@@ -12,7 +12,7 @@ use super::{
     CertConfig, Credentials, Environment, Error, Notice, PlayConfig, Report, ServeConfig,
     Verbosity, tls, tokens,
 };
-use crate::client::{Start, Target};
+use crate::client::{LinkSettings, Start, Target};
 use crate::protocol::{OpenStream, Version};
 use crate::server::ConnectionLimits;
 use crate::session::Offer;
@@ -92,6 +92,11 @@ pub fn play(global: &Global, flags: &Play, environment: &Environment) -> Result<
         embedded: embedded.transpose()?,
         trust: tls::trust(&layer.trust, environment)?,
         server_name: layer.trust.server_name.clone().map(Into::into),
+        link: LinkSettings {
+            versions: flags.protocol.map_or(Version::ALL.into(), |version| vec![version.into()]),
+            connect_timeout: setting!(layer.client.connect_timeout).get(),
+            shared: false,
+        },
         client: client_settings(&layer, flags, title, &output, environment)?,
         transport: transport_settings(&layer)?,
         output,
@@ -247,10 +252,9 @@ fn client_settings(
             ..OpenStream::default()
         },
         script: (pause_at > 0).then_some(ScriptedPause { at: pause_at, length }),
-        connect_timeout: setting!(layer.client.connect_timeout).get(),
-        versions: flags.protocol.map_or(Version::ALL.into(), |version| vec![version.into()]),
         title,
         start: flags.start.map_or(Start::Byte(0), Start::from),
+        end: None,
         rate: setting!(layer.client.rate).into(),
         wait: setting!(layer.client.wait).get(),
         retry_for: setting!(layer.client.retry_for).get(),

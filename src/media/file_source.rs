@@ -136,6 +136,10 @@ impl Source for FileSource {
         Some(self.file.len())
     }
 
+    fn modified(&self) -> Option<u64> {
+        self.file.identity().modified()
+    }
+
     fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error> {
         let Some(piece) = Piece::new(&self.file, offset, max) else { return Ok(Some(Read::End)) };
         if let Some(block) = piece.shared.then(|| self.cache.get(self.id, piece.offset)).flatten() {

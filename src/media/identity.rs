@@ -56,6 +56,13 @@ impl FileIdentity {
         self.size
     }
 
+    /// When its bytes were last changed, milliseconds since the Unix epoch; `None` before that.
+    pub(super) fn modified(self) -> Option<u64> {
+        let (seconds, nanos) = self.modified;
+        let millis = seconds.checked_mul(1_000)?.checked_add(nanos / 1_000_000)?;
+        u64::try_from(millis).ok()
+    }
+
     pub(super) fn changed(self) -> (i64, i64) {
         self.changed
     }

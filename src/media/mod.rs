@@ -178,6 +178,11 @@ impl Media {
         self.found.source.validator()
     }
 
+    /// When it was last changed, milliseconds since the Unix epoch, if that is known.
+    pub fn modified(&self) -> Option<u64> {
+        self.found.source.modified()
+    }
+
     /// Returns true if this validator was given out for what it is now.
     pub fn goes_by(&self, validator: &[u8]) -> bool {
         self.found.source.goes_by(validator)

@@ -40,6 +40,11 @@ pub(super) trait Source: Any + Debug + Send + Sync {
     /// Bytes in all; `None` while there may be more.
     fn len(&self) -> Option<u64>;
 
+    /// When it was last changed, milliseconds since the Unix epoch, if that is known.
+    fn modified(&self) -> Option<u64> {
+        None
+    }
+
     /// Reads 1 to `max` bytes at `offset` without waiting for anything; `None` if that cannot be.
     fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error>;
 

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use strum::FromRepr;
+
 use super::Version;
 
 /// Why a server refused an OPEN_STREAM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRepr, thiserror::Error)]
 #[repr(u16)]
 pub enum NackCode {
     /// The codec is not one that the server offers.
@@ -38,18 +40,6 @@ pub enum NackCode {
 }
 
 impl NackCode {
-    const ALL: [Self; 9] = [
-        Self::UnsupportedCodec,
-        Self::UnsupportedEncryption,
-        Self::MulticastUnsupported,
-        Self::NoSuchTitle,
-        Self::NotAuthorised,
-        Self::MediaChanged,
-        Self::Busy,
-        Self::PastTheEnd,
-        Self::ProtocolViolation,
-    ];
-
     /// The code for a peer of this version: version 1 gets 99 for what it has no code for.
     pub fn to_wire(self, version: Version) -> u16 {
         match self {
@@ -68,7 +58,7 @@ impl NackCode {
 
     /// The cause that a code from the wire stands for, if it is known.
     pub fn from_wire(code: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| *known as u16 == code)
+        Self::from_repr(code)
     }
 }
 

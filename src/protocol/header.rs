@@ -1,5 +1,7 @@
 //! The twelve bytes before every body.
 
+use strum::{FromRepr, IntoStaticStr};
+
 use super::Error;
 
 /// Length of a header on the wire, in bytes.
@@ -41,7 +43,8 @@ impl Version {
 }
 
 /// The type byte of the PDUs that this crate knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRepr, IntoStaticStr)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 #[repr(u8)]
 pub enum Kind {
     /// OPEN_STREAM, client to server.
@@ -67,22 +70,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
-        Self::OpenStream,
-        Self::OpenAck,
-        Self::OpenNack,
-        Self::StreamChunk,
-        Self::PauseStream,
-        Self::ResumeStream,
-        Self::CloseStream,
-        Self::Heartbeat,
-        Self::List,
-        Self::ListReply,
-    ];
-
     /// The kind that a type byte stands for, if it is known to any version.
     pub fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
+        Self::from_repr(byte)
     }
 
     /// The first version that knows it.
@@ -94,19 +84,8 @@ impl Kind {
     }
 
     /// The name in the protocol's own spelling.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OpenStream => "OPEN_STREAM",
-            Self::OpenAck => "OPEN_ACK",
-            Self::OpenNack => "OPEN_NACK",
-            Self::StreamChunk => "STREAM_CHUNK",
-            Self::PauseStream => "PAUSE_STREAM",
-            Self::ResumeStream => "RESUME_STREAM",
-            Self::CloseStream => "CLOSE_STREAM",
-            Self::Heartbeat => "HEARTBEAT",
-            Self::List => "LIST",
-            Self::ListReply => "LIST_REPLY",
-        }
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 

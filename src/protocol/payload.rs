@@ -47,6 +47,21 @@ impl Payload {
         }
     }
 
+    /// Drops all but so many bytes from the front.
+    pub fn truncate(&mut self, len: usize) {
+        let mut left = len;
+        for piece in self.pieces.get_mut(self.first..).unwrap_or_default() {
+            piece.truncate(left);
+            left -= piece.len();
+        }
+        self.len = self.len.min(len);
+    }
+
+    /// The pieces that are left, in order.
+    pub fn into_pieces(self) -> impl Iterator<Item = Bytes> {
+        self.pieces.into_iter().skip(self.first)
+    }
+
     /// The pieces that are left, in order.
     pub fn pieces(&self) -> &[Bytes] {
         self.pieces.get(self.first..).unwrap_or_default()

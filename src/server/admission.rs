@@ -58,7 +58,7 @@ pub(super) trait Liveness: fmt::Debug + Send + Sync {
     fn lost_packets(&self) -> u64;
 }
 
-impl Liveness for transport::Handle {
+impl Liveness for transport::ConnectionHandle {
     fn is_silent(&self) -> bool {
         self.path().is_silent_for(SILENCE)
     }

@@ -4,7 +4,7 @@ use std::future::{pending, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::connection::ConnectionContext;
+use super::connection_context::ConnectionContext;
 use super::grant::{Grant, in_trouble};
 use crate::media::Entry;
 use crate::protocol::{OpenStream, Options, Version};

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::answer::{Answer, PendingAnswer};
-use super::connection::ConnectionContext;
+use super::connection_context::ConnectionContext;
 use super::event::ServeEvent;
 use super::sender::{Heartbeat, SendOutcome, SessionSender};
 use super::sessions::SessionPhase;

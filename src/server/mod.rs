@@ -4,6 +4,7 @@ mod admission;
 mod answer;
 mod catalogue;
 mod connection;
+mod connection_context;
 mod counters;
 mod driver;
 mod event;

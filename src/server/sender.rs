@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::catalogue::CatalogueReplies;
-use super::connection::ConnectionContext;
+use super::connection_context::ConnectionContext;
 use super::grant::Grant;
 use super::sessions::{Meter, RunningSession};
 use crate::media::{self, Entry, Read};
@@ -127,7 +127,7 @@ impl SessionSender {
     /// Prepares a session; nothing is sent yet.
     pub(super) fn open(&mut self, grant: Grant) -> Input {
         let ConnectionContext { server, handle, .. } = &*self.context;
-        let left = grant.media.size().map(|size| size.saturating_sub(grant.start));
+        let left = grant.end.or(grant.media.size()).map(|end| end.saturating_sub(grant.start));
         let running = server.sessions.add(Meter::new(handle.peer(), grant.ack.bitrate, left));
         let session_id = running.id();
         self.outgoing.set_session_id(session_id);
@@ -184,7 +184,8 @@ impl SessionSender {
         self.owed_heartbeat = None;
         self.catalogue = None;
         let digest = self.session.as_ref().and_then(|session| session.grant.media.digest());
-        let digest = digest.filter(|_| reason == CloseReason::COMPLETE);
+        let whole = self.session.as_ref().is_some_and(|session| session.grant.end.is_none());
+        let digest = digest.filter(|_| reason == CloseReason::COMPLETE && whole);
         let options = Options { digest, ..text.map(Options::reason).unwrap_or_default() };
         self.queue(&Pdu::Close(reason, options));
         self.outgoing.finish();
@@ -282,10 +283,10 @@ impl OpenSession {
         context: &ConnectionContext,
         began: Instant,
     ) -> Result<Next, media::Error> {
-        let Grant { ack, media, start, .. } = &mut self.grant;
+        let Grant { ack, media, start, end, .. } = &mut self.grant;
         let offset = start.saturating_add(self.sent);
         let size = media.size();
-        let left = size.map_or(u64::MAX, |size| size.saturating_sub(offset));
+        let left = end.or(size).map_or(u64::MAX, |end| end.saturating_sub(offset));
         let length = left.min(ack.max_chunk_size.into());
         if length == 0 {
             return Ok(Next::End);

@@ -7,7 +7,6 @@
 
 mod allowance;
 pub mod client;
-mod end;
 mod negotiation;
 mod pacer;
 pub mod server;

@@ -1,8 +1,8 @@
 //! Self-signed certificates, and how they get to disk.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -10,6 +10,7 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 use rustls::pki_types::ServerName;
+use tempfile::NamedTempFile;
 use time::{Duration, OffsetDateTime};
 
 use super::Fingerprint;
@@ -140,23 +141,22 @@ impl Certificate {
     /// # Errors
     /// [`CertificateError::Exists`] and [`CertificateError::Write`]; no new file is left then.
     pub fn write(&self, cert: &Path, key: &Path, force: bool) -> Result<(), CertificateError> {
-        let _turn = take_turn(cert, key)?;
+        let _turn = lock_directory(cert, key)?;
         if force { self.replace(cert, key) } else { self.create(cert, key) }
     }
 
-    /// [`write`](Self::write) without `force`, for one who has [taken its turn](take_turn).
+    /// [`write`](Self::write) without `force`, for one who has [taken its turn](lock_directory).
     pub(super) fn create(&self, cert: &Path, key: &Path) -> Result<(), CertificateError> {
-        // create_new would refuse these too, but only after a key was made, which a crash could
-        // then leave behind. Unlike exists(), symlink_metadata() sees a link that leads nowhere.
+        // Not exists(), which follows a link that leads nowhere.
         for path in [cert, key] {
             if path.symlink_metadata().is_ok() {
                 return Err(CertificateError::Exists(path.to_owned()));
             }
         }
-        let new_key = NewFile::create(key, &self.key.serialize_pem(), 0o600)?;
-        NewFile::create(cert, &self.certificate.pem(), 0o644)?.keep();
-        new_key.keep();
-        Ok(())
+        let [new_cert, new_key] = self.drafts(cert, key)?;
+        persist_noclobber(new_key, key)?;
+        // A key alone would be in the way of the next pair.
+        persist_noclobber(new_cert, cert).inspect_err(|_| _ = fs::remove_file(key))
     }
 
     fn replace(&self, cert: &Path, key: &Path) -> Result<(), CertificateError> {
@@ -166,10 +166,41 @@ impl Certificate {
                 return Err(write_error(path)(io::ErrorKind::IsADirectory.into()));
             }
         }
-        let new_key = NewFile::create(&beside(key), &self.key.serialize_pem(), 0o600)?;
-        let new_cert = NewFile::create(&beside(cert), &self.certificate.pem(), 0o644)?;
-        new_key.rename(key)?;
-        new_cert.rename(cert)
+        let [new_cert, new_key] = self.drafts(cert, key)?;
+        new_key.persist(key).map_err(|error| write_error(key)(error.error))?;
+        new_cert.persist(cert).map_err(|error| write_error(cert)(error.error))?;
+        Ok(())
+    }
+
+    /// Both files, whole, each beside the name that it is to get.
+    fn drafts(&self, cert: &Path, key: &Path) -> Result<[NamedTempFile; 2], CertificateError> {
+        Ok([
+            draft(cert, &self.certificate.pem(), 0o644)?,
+            draft(key, &self.key.serialize_pem(), 0o600)?,
+        ])
+    }
+}
+
+fn draft(path: &Path, text: &str, mode: u32) -> Result<NamedTempFile, CertificateError> {
+    let permissions = Permissions::from_mode(mode);
+    let draft = tempfile::Builder::new()
+        .prefix(".quicstream-")
+        .permissions(permissions)
+        .tempfile_in(directory(path));
+    let written = draft.and_then(|mut draft| {
+        draft.write_all(text.as_bytes())?;
+        Ok(draft)
+    });
+    written.map_err(write_error(path))
+}
+
+fn persist_noclobber(draft: NamedTempFile, path: &Path) -> Result<(), CertificateError> {
+    match draft.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(CertificateError::Exists(path.to_owned()))
+        }
+        Err(error) => Err(write_error(path)(error.error)),
     }
 }
 
@@ -179,9 +210,9 @@ fn random_serial() -> [u8; 16] {
 }
 
 /// Makes the directories of both files and waits until no other process is making the same pair.
-/// Where a directory cannot be locked this is no more than a courtesy: `create_new` still makes
-/// sure that nothing gets overwritten.
-pub(super) fn take_turn(cert: &Path, key: &Path) -> Result<Option<File>, CertificateError> {
+/// Where a directory cannot be locked this is no more than a courtesy: nothing gets overwritten
+/// either way.
+pub(super) fn lock_directory(cert: &Path, key: &Path) -> Result<Option<File>, CertificateError> {
     for path in [cert, key] {
         DirBuilder::new()
             .recursive(true)
@@ -200,49 +231,6 @@ fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    }
-}
-
-/// A name in the same directory that nobody else uses.
-fn beside(path: &Path) -> PathBuf {
-    path.with_added_extension(format!("{:016x}.new", rand::random::<u64>()))
-}
-
-/// A file that is removed again unless it is kept.
-struct NewFile {
-    path: PathBuf,
-    kept: bool,
-}
-
-impl NewFile {
-    fn create(path: &Path, text: &str, mode: u32) -> Result<Self, CertificateError> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-        let mut file = file.map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => CertificateError::Exists(path.to_owned()),
-            _ => write_error(path)(source),
-        })?;
-        let new = Self { path: path.to_owned(), kept: false };
-        file.write_all(text.as_bytes()).map_err(write_error(path))?;
-        Ok(new)
-    }
-
-    fn keep(mut self) {
-        self.kept = true;
-    }
-
-    fn rename(mut self, to: &Path) -> Result<(), CertificateError> {
-        fs::rename(&self.path, to).map_err(write_error(to))?;
-        self.kept = true;
-        Ok(())
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if !self.kept {
-            // The error that led here is the one to report.
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }
 

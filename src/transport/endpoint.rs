@@ -1,4 +1,4 @@
-//! Endpoints and connections.
+//! Endpoints.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -7,34 +7,33 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use s2n_quic::client::Connect;
-use s2n_quic::connection::StreamAcceptor;
 use s2n_quic::provider::congestion_controller::{Bbr, Cubic, bbr, cubic};
 use s2n_quic::provider::io::tokio as io_provider;
 use s2n_quic::provider::limits::Limits;
 use s2n_quic::provider::tls::rustls as tls_provider;
-use s2n_quic::stream::BidirectionalStream;
 use s2n_quic::{Client, Server};
-use tokio::time::timeout;
 
 use super::address::local_address;
-use super::path::Observer;
+use super::path_stats::Observer;
 use super::policy::PolicyLimiter;
 use super::reset::ResetTokens;
-use super::tls::{self, Seen};
+use super::tls::{self, VerdictCell};
 use super::{
-    ActiveIdentity, Congestion, Error, Fingerprint, HandshakePolicy, Incoming, Outgoing, Path,
-    ResetKey, TransportSettings, Trust, TrustError, is_server_name,
+    ActiveIdentity, Congestion, Connection, Error, Fingerprint, HandshakePolicy, ResetKey,
+    TransportSettings, Trust, TrustError, is_server_name,
 };
-use crate::protocol::{Role, Version};
+use crate::protocol::Version;
 
 /// What a client lets the server send ahead, bytes. Measured: below 2 MiB one stream is slower,
 /// above it only takes memory.
 const RECEIVE_WINDOW: u64 = 2 * 1024 * 1024;
+/// The same for a stream of a connection that sessions share.
+const SHARED_STREAM_WINDOW: u64 = 1024 * 1024;
 /// What a server lets a client send ahead, bytes. Clients send small control PDUs; this bounds
 /// what an attacker can make us hold.
 const CONTROL_WINDOW: u64 = 64 * 1024;
-/// How many streams a client may have open at once: its session, and a LIST beside it.
-const STREAMS: u64 = 2;
+/// How many streams a client may have open at once: its sessions, and a LIST beside them.
+pub(crate) const MAX_STREAMS: u64 = 16;
 /// What either side keeps of a stream until it is acknowledged, bytes. Measured: less is slower for
 /// an unpaced stream, and 4 MiB too, because the buffer is scanned for every packet.
 pub(super) const SEND_BUFFER: u32 = 1024 * 1024;
@@ -56,10 +55,6 @@ const MAX_HANDSHAKE: Duration = Duration::from_secs(10);
 /// How much longer a handshake may take than its caller waits: the caller's words say more than
 /// the endpoint's.
 const HANDSHAKE_SLACK: Duration = Duration::from_secs(1);
-
-/// How long a client that leaves waits for its last packet to be sent. The endpoint needs to run
-/// for that, and no more; it does not count as idle before several round trips have passed.
-const SHUT_GRACE: Duration = Duration::from_millis(10);
 
 /// A server's endpoint. It lives on the current tokio runtime.
 #[derive(Debug)]
@@ -89,7 +84,7 @@ impl Listener {
             .with_max_handshake_duration(MAX_HANDSHAKE)
             .and_then(|limits| limits.with_data_window(CONTROL_WINDOW))
             .and_then(|limits| limits.with_bidirectional_remote_data_window(CONTROL_WINDOW))
-            .and_then(|limits| limits.with_max_open_remote_bidirectional_streams(STREAMS))
+            .and_then(|limits| limits.with_max_open_remote_bidirectional_streams(MAX_STREAMS))
             .and_then(|limits| limits.with_max_open_remote_unidirectional_streams(0))
             .and_then(|limits| limits.with_max_send_buffer_size(SEND_BUFFER))
             .map_err(setting)?;
@@ -138,18 +133,40 @@ impl Listener {
     }
 }
 
+/// What a client lets a server send ahead, bytes.
+#[derive(Debug, Clone, Copy)]
+struct Windows {
+    connection: u64,
+    stream: u64,
+}
+
+impl Windows {
+    /// Those of a connection of so many sessions. A connection's window is given back only as its
+    /// streams are read, so one that nobody reads must not have all of it.
+    fn of(sessions: usize) -> Self {
+        match u64::try_from(sessions).unwrap_or(u64::MAX) {
+            0 | 1 => Self { connection: RECEIVE_WINDOW, stream: RECEIVE_WINDOW },
+            sessions => Self {
+                connection: SHARED_STREAM_WINDOW.saturating_mul(sessions.saturating_add(1)),
+                stream: SHARED_STREAM_WINDOW,
+            },
+        }
+    }
+}
+
 /// A client's side of connecting: settings and trust, ready to dial any number of times.
 #[derive(Debug)]
 pub struct Connector {
     settings: TransportSettings,
-    patience: Duration,
+    handshake_timeout: Duration,
+    windows: Windows,
     tls: Arc<rustls::ClientConfig>,
-    seen: Seen,
+    seen: VerdictCell,
 }
 
 impl Connector {
-    /// A connector that offers these protocol versions, newest first. Whoever connects waits for
-    /// a handshake as long as `patience`.
+    /// A connector that offers these protocol versions, newest first, for connections of so many
+    /// sessions. Whoever connects waits for a handshake as long as `handshake_timeout`.
     ///
     /// # Errors
     /// [`Error::Tls`] if the trusted certificates cannot be read.
@@ -157,10 +174,18 @@ impl Connector {
         settings: &TransportSettings,
         trust: &Trust,
         versions: &[Version],
-        patience: Duration,
+        handshake_timeout: Duration,
+        sessions: usize,
     ) -> Result<Self, Error> {
         let (tls, seen) = tls::client_config(trust, versions)?;
-        Ok(Self { settings: settings.clone(), patience, tls: Arc::new(tls), seen })
+        let windows = Windows::of(sessions);
+        Ok(Self {
+            settings: settings.clone(),
+            handshake_timeout,
+            windows,
+            tls: Arc::new(tls),
+            seen,
+        })
     }
 
     /// Connects to one address and expects `name` in its certificate.
@@ -201,9 +226,9 @@ impl Connector {
         let socket_error = |source| Error::Socket { server: peer, source };
         let socket = local_address(peer).and_then(UdpSocket::bind).map_err(socket_error)?;
         let limits = limits(&self.settings)
-            .with_max_handshake_duration(self.patience + HANDSHAKE_SLACK)
-            .and_then(|limits| limits.with_data_window(RECEIVE_WINDOW))
-            .and_then(|limits| limits.with_bidirectional_local_data_window(RECEIVE_WINDOW))
+            .with_max_handshake_duration(self.handshake_timeout + HANDSHAKE_SLACK)
+            .and_then(|limits| limits.with_data_window(self.windows.connection))
+            .and_then(|limits| limits.with_bidirectional_local_data_window(self.windows.stream))
             .and_then(|limits| limits.with_max_send_buffer_size(SEND_BUFFER))
             .and_then(|limits| limits.with_max_open_remote_bidirectional_streams(0))
             .and_then(|limits| limits.with_max_open_remote_unidirectional_streams(0))
@@ -227,106 +252,6 @@ impl Connector {
         };
         let other = |error: s2n_quic::provider::StartError| io::Error::other(error.to_string());
         started.map_err(|error| socket_error(other(error)))
-    }
-}
-
-/// A connection whose handshake is done.
-#[derive(Debug)]
-pub struct Connection {
-    handle: Handle,
-    acceptor: StreamAcceptor,
-    /// The endpoint of a client, which has no other connection.
-    client: Option<Client>,
-}
-
-/// What many may hold of a connection.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    inner: s2n_quic::connection::Handle,
-    version: Version,
-    peer: SocketAddr,
-    path: Arc<Path>,
-}
-
-impl Handle {
-    /// What QUIC knows about the path.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The protocol version that was agreed by ALPN.
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
-    /// The other end.
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// Asks the peer for a sign of life, which QUIC gives below the protocol. Where the peer has
-    /// lost the connection, that shows soon.
-    pub fn ping(&self) {
-        // A connection that is over says so elsewhere.
-        let _ = self.inner.clone().ping();
-    }
-
-    /// Closes the connection at once, with an error code for the peer; 0 is none. What was not
-    /// acknowledged is dropped.
-    pub fn close(&self, code: u16) {
-        self.inner.close(u32::from(code).into());
-    }
-}
-
-impl Connection {
-    fn new(connection: s2n_quic::Connection, client: Option<Client>) -> Result<Self, Error> {
-        let alpn = connection.application_protocol()?;
-        let version = Version::from_alpn(&alpn).ok_or(Error::NoCommonProtocol)?;
-        let peer = connection.remote_addr()?;
-        let path = connection
-            .query_event_context(Arc::<Path>::clone)
-            .map_err(|error| Error::Lost(error.to_string()))?;
-        let (inner, acceptor) = connection.split();
-        Ok(Self { handle: Handle { inner, version, peer, path }, acceptor, client })
-    }
-
-    /// What many may hold of it.
-    pub fn handle(&self) -> &Handle {
-        &self.handle
-    }
-
-    /// The next stream that the client opens; `None` when the connection is closed.
-    ///
-    /// # Errors
-    /// The connection is lost.
-    pub async fn accept_stream(&mut self) -> Result<Option<(Outgoing, Incoming)>, Error> {
-        let stream = self.acceptor.accept_bidirectional_stream().await?;
-        Ok(stream.map(|stream| self.framed(stream)))
-    }
-
-    /// Opens a stream.
-    ///
-    /// # Errors
-    /// The connection is lost.
-    pub async fn open_stream(&mut self) -> Result<(Outgoing, Incoming), Error> {
-        let stream = self.handle.inner.open_bidirectional_stream().await?;
-        Ok(self.framed(stream))
-    }
-
-    /// Closes a client's connection and waits, for a moment at most, until the peer was told.
-    pub async fn shut(mut self, code: u16) {
-        self.handle.close(code);
-        if let Some(client) = &mut self.client {
-            let _ = timeout(SHUT_GRACE, client.wait_idle()).await;
-        }
-    }
-
-    fn framed(&self, stream: BidirectionalStream) -> (Outgoing, Incoming) {
-        let (receive, send) = stream.split();
-        let role = if self.client.is_some() { Role::Client } else { Role::Server };
-        let Handle { version, path, .. } = &self.handle;
-        let outgoing = Outgoing::new(send, *version, path.clone());
-        (outgoing, Incoming::new(receive, *version, role))
     }
 }
 

@@ -10,8 +10,8 @@ use s2n_quic::stream::{ReceiveStream, SendStream};
 use tracing::debug;
 
 use super::endpoint::SEND_BUFFER;
-use super::path::FIRST_FLIGHT;
-use super::{Error, Path};
+use super::path_stats::FIRST_FLIGHT;
+use super::{Error, PathStats};
 use crate::protocol::{self, Chunk, Decoder, Frame, Pdu, Role, Version};
 
 /// How many pieces to take from the transport at a time.
@@ -37,8 +37,8 @@ pub struct Outgoing {
     session_id: u32,
     queue: Vec<Bytes>,
     prefixes: BytesMut,
-    end: End,
-    path: Arc<Path>,
+    end: Fin,
+    path: Arc<PathStats>,
     /// Media bytes queued.
     media: u64,
     /// Bytes queued.
@@ -47,21 +47,21 @@ pub struct Outgoing {
 
 /// How far the end of a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum Fin {
     Open,
     Wanted,
     Sent,
 }
 
 impl Outgoing {
-    pub(super) fn new(stream: SendStream, version: Version, path: Arc<Path>) -> Self {
+    pub(super) fn new(stream: SendStream, version: Version, path: Arc<PathStats>) -> Self {
         Self {
             stream,
             version,
             session_id: 0,
             queue: Vec::new(),
             prefixes: BytesMut::new(),
-            end: End::Open,
+            end: Fin::Open,
             path,
             media: 0,
             total: 0,
@@ -106,14 +106,14 @@ impl Outgoing {
 
     /// Queues the end of the stream; nothing may be queued after it.
     pub fn finish(&mut self) {
-        if self.end == End::Open {
-            self.end = End::Wanted;
+        if self.end == Fin::Open {
+            self.end = Fin::Wanted;
         }
     }
 
     /// Whether the end of the stream was queued.
     pub fn is_finished(&self) -> bool {
-        self.end != End::Open
+        self.end != Fin::Open
     }
 
     /// How many pieces wait for the transport to take them.
@@ -135,8 +135,8 @@ impl Outgoing {
             Poll::Ready(Ok::<_, Error>(()))
         })
         .await?;
-        if self.end == End::Wanted && unacknowledged(&mut self.stream).await? <= LAST_BYTES {
-            self.end = End::Sent;
+        if self.end == Fin::Wanted && unacknowledged(&mut self.stream).await? <= LAST_BYTES {
+            self.end = Fin::Sent;
             self.stream.finish()?;
         }
         Ok(())
@@ -173,7 +173,7 @@ impl Outgoing {
         loop {
             let acknowledged = path.acknowledged.notified();
             self.drain().await?;
-            if self.end == End::Sent {
+            if self.end == Fin::Sent {
                 return Ok(self.stream.close().await?);
             }
             acknowledged.await;

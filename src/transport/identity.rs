@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::certificate::take_turn;
-use super::{Certificate, CertificateError, Doubt, Fingerprint, validity};
+use super::certificate::lock_directory;
+use super::{Certificate, CertificateError, Fingerprint, ValidityProblem, validity};
 
 /// A certificate chain, the server's own certificate first, and the private key that belongs to it.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Identity {
             return Ok(identity);
         }
         // Another process may just be writing them, so what is missing is judged in turn.
-        let _turn = take_turn(cert, key)?;
+        let _turn = lock_directory(cert, key)?;
         let incomplete = |missing: &Path, present: &Path| {
             let (missing, present) = (missing.to_owned(), present.to_owned());
             Err(CertificateError::Incomplete { missing, present })
@@ -72,7 +72,7 @@ impl Identity {
     }
 
     /// What is wrong with the dates of the server's own certificate, or will be within `margin`.
-    pub fn doubt(&self, margin: Duration) -> Option<Doubt> {
+    pub fn doubt(&self, margin: Duration) -> Option<ValidityProblem> {
         validity::doubt(self.chain.first()?, SystemTime::now(), margin)
     }
 

@@ -3,12 +3,13 @@
 mod active;
 mod address;
 mod certificate;
+mod connection;
 mod endpoint;
 mod error;
 mod fingerprint;
 mod framed;
 mod identity;
-mod path;
+mod path_stats;
 mod policy;
 mod reset;
 mod roots;
@@ -20,16 +21,18 @@ use std::time::Duration;
 pub use active::ActiveIdentity;
 pub use address::Address;
 pub use certificate::{Certificate, CertificateError, is_server_name};
-pub use endpoint::{Connection, Connector, Handle, Listener, granted_socket_buffer};
+pub use connection::{Connection, ConnectionHandle};
+pub(crate) use endpoint::MAX_STREAMS;
+pub use endpoint::{Connector, Listener, granted_socket_buffer};
 pub use error::{Error, Reached};
 pub use fingerprint::Fingerprint;
 pub use framed::{Incoming, Outgoing, ReceiveError};
 pub use identity::Identity;
-pub use path::Path;
+pub use path_stats::PathStats;
 pub use policy::{FirstLook, HandshakePolicy};
 pub use reset::ResetKey;
 pub use tls::{Trust, TrustError, Untrusted};
-pub use validity::Doubt;
+pub use validity::ValidityProblem;
 
 /// The smallest IP packet that `transport.mtu` may be: what every QUIC path carries.
 pub const MIN_MTU: u16 = 1228;

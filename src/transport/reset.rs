@@ -2,15 +2,15 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use aws_lc_rs::hmac;
 use s2n_quic::provider::stateless_reset_token::{Generator, Provider};
 use s2n_quic_core::stateless_reset::Token;
+use tempfile::NamedTempFile;
 
 /// Bytes of a key.
 const LENGTH: usize = 32;
@@ -32,22 +32,26 @@ impl ResetKey {
     /// # Errors
     /// The file cannot be read or made, or holds something else.
     pub fn load_or_create(path: &Path) -> io::Result<Self> {
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        match made {
-            Ok(mut file) => {
-                let key = Self::random();
-                file.write_all(&key.0)?;
-                Ok(key)
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
-            Err(error) => Err(error),
+        match Self::load(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            loaded => return loaded,
+        }
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let mut file = NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+        let key = Self::random();
+        file.write_all(&key.0)?;
+        match file.persist_noclobber(path) {
+            Ok(_) => Ok(key),
+            // Another process was faster.
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
+            Err(error) => Err(error.error),
         }
     }
 
     fn load(path: &Path) -> io::Result<Self> {
         let mut key = Vec::with_capacity(LENGTH + 1);
         let limit = LENGTH as u64 + 1;
-        std::fs::File::open(path)?.take(limit).read_to_end(&mut key)?;
+        File::open(path)?.take(limit).read_to_end(&mut key)?;
         let key = key.try_into().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
         Ok(Self(key))
     }

@@ -14,14 +14,14 @@ use rustls::{CertificateError, Error, RootCertStore};
 use super::TrustError;
 
 /// What a server shows, and what for.
-pub(super) struct Shown<'a> {
+pub(super) struct Presented<'a> {
     pub(super) end_entity: &'a CertificateDer<'a>,
     pub(super) intermediates: &'a [CertificateDer<'a>],
     pub(super) name: &'a ServerName<'a>,
     pub(super) now: UnixTime,
 }
 
-impl Shown<'_> {
+impl Presented<'_> {
     fn verify(&self, verifier: &WebPkiServerVerifier) -> Result<(), Error> {
         let Self { end_entity, intermediates, name, now } = self;
         verifier.verify_server_cert(end_entity, intermediates, name, &[], *now).map(drop)
@@ -53,7 +53,7 @@ impl NamedRoots {
         Ok(Self { certificates, verifier })
     }
 
-    pub(super) fn verify(&self, shown: &Shown<'_>) -> Result<(), Error> {
+    pub(super) fn verify(&self, shown: &Presented<'_>) -> Result<(), Error> {
         match shown.verify(&self.verifier) {
             // A self-signed certificate that calls itself an authority, as openssl makes them, is
             // good for itself if the user named this very one. Its dates have been looked at.
@@ -84,7 +84,7 @@ impl SystemRoots {
 
     /// The own certificate is read anew each time: a server that was started at the same moment
     /// may have made it only just before it showed it.
-    pub(super) fn verify(&self, shown: &Shown<'_>) -> Result<(), Error> {
+    pub(super) fn verify(&self, shown: &Presented<'_>) -> Result<(), Error> {
         let own = self.own.as_deref().and_then(|own| NamedRoots::read(own, &self.provider).ok());
         let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
         match own.map_or(Err(unknown), |own| own.verify(shown)) {

@@ -12,7 +12,7 @@ use rustls::{
     SignatureScheme, version,
 };
 
-use super::roots::{NamedRoots, Shown, SystemRoots, is_unknown_issuer};
+use super::roots::{NamedRoots, Presented, SystemRoots, is_unknown_issuer};
 use super::{ActiveIdentity, Fingerprint};
 use crate::protocol::Version;
 
@@ -69,9 +69,9 @@ pub struct Untrusted {
 
 /// What the verifier saw during a handshake; QUIC itself reports no more than an alert number.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Seen(Arc<Mutex<Option<Result<Fingerprint, Untrusted>>>>);
+pub(super) struct VerdictCell(Arc<Mutex<Option<Result<Fingerprint, Untrusted>>>>);
 
-impl Seen {
+impl VerdictCell {
     pub(super) fn verdict(&self) -> Option<Result<Fingerprint, Untrusted>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -85,9 +85,9 @@ impl Seen {
 pub(super) fn client_config(
     trust: &Trust,
     versions: &[Version],
-) -> Result<(ClientConfig, Seen), TrustError> {
+) -> Result<(ClientConfig, VerdictCell), TrustError> {
     let provider = provider();
-    let seen = Seen::default();
+    let seen = VerdictCell::default();
     let verifier = Verifier {
         policy: Policy::new(trust, &provider)?,
         provider: provider.clone(),
@@ -154,7 +154,7 @@ impl Policy {
 struct Verifier {
     policy: Policy,
     provider: Arc<CryptoProvider>,
-    seen: Seen,
+    seen: VerdictCell,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -167,7 +167,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let fingerprint = Fingerprint::of(end_entity);
-        let shown = Shown { end_entity, intermediates, name: server_name, now };
+        let shown = Presented { end_entity, intermediates, name: server_name, now };
         let with_advice = |error: rustls::Error| {
             let (reason, advice) = explain(&error, server_name);
             let pin = format!("if this is the server you mean, add: --pin {fingerprint}");

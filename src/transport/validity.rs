@@ -12,7 +12,7 @@ use super::{roots, tls};
 
 /// What is wrong, or soon will be, with a certificate's dates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
+pub enum ValidityProblem {
     /// It is not valid before this time.
     NotYetValid(SystemTime),
     /// It has not been valid since this time.
@@ -21,7 +21,7 @@ pub enum Doubt {
     Ends(SystemTime),
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for ValidityProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, time) = match self {
             Self::NotYetValid(time) => ("is not valid before", time),
@@ -40,7 +40,7 @@ pub(super) fn doubt(
     certificate: &CertificateDer<'_>,
     now: SystemTime,
     margin: Duration,
-) -> Option<Doubt> {
+) -> Option<ValidityProblem> {
     let mut store = RootCertStore::empty();
     store.add(certificate.clone().into_owned()).ok()?;
     let verifier = roots::verifier(store, &tls::provider())?;
@@ -55,10 +55,12 @@ pub(super) fn doubt(
     let time = |time: UnixTime| SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs());
     use CertificateError::{ExpiredContext, NotValidYetContext};
     match judge(now) {
-        Some(NotValidYetContext { not_before, .. }) => Some(Doubt::NotYetValid(time(not_before))),
-        Some(ExpiredContext { not_after, .. }) => Some(Doubt::Expired(time(not_after))),
+        Some(NotValidYetContext { not_before, .. }) => {
+            Some(ValidityProblem::NotYetValid(time(not_before)))
+        }
+        Some(ExpiredContext { not_after, .. }) => Some(ValidityProblem::Expired(time(not_after))),
         _ => match judge(now + margin) {
-            Some(ExpiredContext { not_after, .. }) => Some(Doubt::Ends(time(not_after))),
+            Some(ExpiredContext { not_after, .. }) => Some(ValidityProblem::Ends(time(not_after))),
             _ => None,
         },
     }
@@ -78,20 +80,22 @@ mod tests {
         let certificate = Identity::from(certificate).chain.remove(0);
         let now = SystemTime::now();
         let doubt = |at| doubt(&certificate, at, 14 * DAY);
-        assert!(matches!(doubt(now - DAY), Some(Doubt::NotYetValid(from)) if from < now));
+        assert!(matches!(doubt(now - DAY), Some(ValidityProblem::NotYetValid(from)) if from < now));
         assert_eq!(doubt(now), None);
         assert_eq!(doubt(now + 15 * DAY), None);
-        let Some(Doubt::Ends(end)) = doubt(now + 17 * DAY) else { panic!("it ends in 13 days") };
+        let Some(ValidityProblem::Ends(end)) = doubt(now + 17 * DAY) else {
+            panic!("it ends in 13 days")
+        };
         assert!(end > now + 29 * DAY && end <= now + 30 * DAY + DAY);
-        assert_eq!(doubt(now + 31 * DAY), Some(Doubt::Expired(end)));
+        assert_eq!(doubt(now + 31 * DAY), Some(ValidityProblem::Expired(end)));
     }
 
     #[test]
     fn a_time_is_shown_to_the_minute() {
         let time = SystemTime::UNIX_EPOCH + 20_000 * DAY + Duration::from_secs(3 * 3600 + 300);
-        assert_eq!(Doubt::Expired(time).to_string(), "expired at 2024-10-04 03:05 UTC");
-        assert_eq!(Doubt::Ends(time).to_string(), "expires at 2024-10-04 03:05 UTC");
-        let not_yet = Doubt::NotYetValid(time).to_string();
+        assert_eq!(ValidityProblem::Expired(time).to_string(), "expired at 2024-10-04 03:05 UTC");
+        assert_eq!(ValidityProblem::Ends(time).to_string(), "expires at 2024-10-04 03:05 UTC");
+        let not_yet = ValidityProblem::NotYetValid(time).to_string();
         assert_eq!(not_yet, "is not valid before 2024-10-04 03:05 UTC");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc as mpsc_std};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use quicstream::client::{self, Outcome, PlayEvent, Sink, Start, Target};
+use quicstream::client::{self, Link, LinkSettings, Outcome, PlayEvent, Sink, Start, Target};
 use quicstream::media::Library;
 use quicstream::protocol::{OpenStream, Version};
 use quicstream::server::{self, Admission, ConnectionLimits, Pacing};
@@ -136,10 +136,9 @@ fn settings() -> client::PlaySettings {
     client::PlaySettings {
         open: OpenStream { codec: "h264".into(), ..OpenStream::default() },
         script: None,
-        connect_timeout: Duration::from_secs(10),
-        versions: Version::ALL.to_vec(),
         title: None,
         start: Start::Byte(0),
+        end: None,
         rate: client::Rate::BitsPerSecond(8_000_000),
         wait: Duration::ZERO,
         retry_for: PATIENCE,
@@ -174,6 +173,12 @@ impl Playing {
             name: None,
             transport: transport(),
         };
+        let link = LinkSettings {
+            versions: Version::ALL.to_vec(),
+            connect_timeout: Duration::from_secs(10),
+            shared: false,
+        };
+        let link = Link::new(&whom, link).unwrap();
         let out = home.join("out.mp4");
         let target = Target::File { path: out.clone(), overwrite: false, resume: true };
         let sink = Sink::open(&target).unwrap();
@@ -182,7 +187,7 @@ impl Playing {
         let task = tokio::spawn(async move {
             let (publish, _) = watch::channel(client::Snapshot::default());
             let report = |event| report.send(event).unwrap_or_default();
-            client::play(&whom, &settings(), sink, commands, publish, report).await
+            client::play(&link, &settings(), sink, commands, publish, report).await
         });
         Self { out, steer, events, task }
     }

@@ -1,9 +1,10 @@
-//! Where media goes. Writing happens on a thread of its own, behind a bounded queue: neither a
-//! slow disk nor a paused player makes the endpoint's thread wait.
+//! Where media goes. Files and pipes are written on a thread of their own, behind a bounded queue:
+//! neither a slow disk nor a paused player makes the endpoint's thread wait.
 
 mod durable;
 mod error;
 mod filesystem;
+mod gauge;
 mod hasher;
 mod name;
 mod output;
@@ -11,6 +12,7 @@ mod part;
 mod place;
 mod publish;
 mod record;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -20,11 +22,13 @@ use std::path::PathBuf;
 use crate::protocol::{Digest, Payload};
 use name::file_name;
 use output::Output;
+use stream::StreamSender;
 use writer::{Message, Writer};
 
 pub use error::Error;
 pub use output::Published;
 pub use record::Origin;
+pub use stream::MediaStream;
 
 /// A kind of sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +80,14 @@ pub struct Unfinished {
 
 /// An open sink.
 #[derive(Debug)]
-pub struct Sink(Option<Writer>);
+pub struct Sink(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Discard,
+    Writer(Box<Writer>),
+    Stream(StreamSender),
+}
 
 impl Sink {
     /// Opens a sink. What would stop it from being written in the end stops it here, before
@@ -86,29 +97,46 @@ impl Sink {
     /// The file exists and may not be overwritten, or cannot be made.
     pub fn open(target: &Target) -> Result<Self, Error> {
         let output = match target {
-            Target::Discard => return Ok(Self(None)),
+            Target::Discard => return Ok(Self(Kind::Discard)),
             Target::Stdout => Output::stdout()?,
             Target::File { path, overwrite, resume } => {
                 Output::file(path, *overwrite, *resume, &filesystem::Native)?
             }
             Target::Directory { path, .. } => return Err(Error::Directory(path.clone())),
         };
-        Writer::start(output).map(|writer| Self(Some(writer)))
+        Writer::start(output).map(|writer| Self(Kind::Writer(Box::new(writer))))
+    }
+
+    /// A sink whose media is read from the stream beside it.
+    pub fn stream() -> (Self, MediaStream) {
+        let (sender, stream) = stream::channel();
+        (Self(Kind::Stream(sender)), stream)
     }
 
     /// What people call it; `None` if the media is thrown away.
     pub fn what(&self) -> Option<&str> {
-        self.0.as_ref().map(Writer::what)
+        match &self.0 {
+            Kind::Discard => None,
+            Kind::Writer(writer) => Some(writer.what()),
+            Kind::Stream(_) => Some("stream"),
+        }
     }
 
     /// Whether the media is thrown away.
     pub fn is_discard(&self) -> bool {
-        self.0.is_none()
+        matches!(self.0, Kind::Discard)
+    }
+
+    fn writer(&self) -> Option<&Writer> {
+        match &self.0 {
+            Kind::Writer(writer) => Some(writer),
+            Kind::Discard | Kind::Stream(_) => None,
+        }
     }
 
     /// What an earlier play left of a file, and the bytes that need not come again.
     pub fn resumed(&self) -> Option<&(Origin, u64)> {
-        self.0.as_ref()?.resumed()
+        self.writer()?.resumed()
     }
 
     /// Has what an earlier play left replaced once media comes.
@@ -116,49 +144,61 @@ impl Sink {
     /// # Errors
     /// It is there, and may not be replaced.
     pub fn start_over(&mut self) -> Result<(), Error> {
-        self.0.as_mut().map_or(Ok(()), Writer::start_over)
+        match &mut self.0 {
+            Kind::Writer(writer) => writer.start_over(),
+            Kind::Discard | Kind::Stream(_) => Ok(()),
+        }
     }
 
     /// Says what the media is that comes next, so that a later play can go on with it; and
     /// whether to compute its digest on the way.
     pub fn begin(&self, origin: Option<Origin>, hash: bool) {
-        if let Some(writer) = &self.0 {
+        if let Some(writer) = self.writer() {
             writer.begin(origin, hash);
         }
     }
 
     /// Whether it takes another chunk now.
     pub fn has_room(&self) -> bool {
-        self.0.as_ref().is_none_or(Writer::has_room)
+        match &self.0 {
+            Kind::Discard => true,
+            Kind::Writer(writer) => writer.has_room(),
+            Kind::Stream(stream) => stream.has_room(),
+        }
     }
 
     /// Waits, where there was no room, until it takes as much as is worth to be woken for: from a
     /// fast sink that is many chunks, from a slow one the next.
     pub async fn room(&self) {
-        if let Some(writer) = &self.0 {
-            writer.room().await;
+        match &self.0 {
+            Kind::Discard => {}
+            Kind::Writer(writer) => writer.room().await,
+            Kind::Stream(stream) => stream.room().await,
         }
     }
 
     /// Waits until writing has failed, if ever; [`Sink::finish`] says how.
     pub async fn failed(&self) {
         match &self.0 {
-            Some(writer) => writer.failed().await,
-            None => std::future::pending().await,
+            Kind::Discard => std::future::pending().await,
+            Kind::Writer(writer) => writer.failed().await,
+            Kind::Stream(stream) => stream.failed().await,
         }
     }
 
     /// Hands over media, with the next [`Sink::flush`] or what else is said. Never waits: whoever
     /// calls looks at [`Sink::has_room`] before.
     pub fn put(&self, payload: Payload) {
-        if let Some(writer) = &self.0 {
-            writer.put(payload);
+        match &self.0 {
+            Kind::Discard => {}
+            Kind::Writer(writer) => writer.put(payload),
+            Kind::Stream(stream) => stream.put(payload),
         }
     }
 
     /// Has everything written that was put, because more is not there yet.
     pub fn flush(&self) {
-        if let Some(writer) = &self.0 {
+        if let Some(writer) = self.writer() {
             writer.flush();
         }
     }
@@ -170,8 +210,12 @@ impl Sink {
     /// Something could not be written, now or before, or the media is not the right one.
     pub async fn finish(self, digest: Option<Digest>) -> Result<Published, Error> {
         match self.0 {
-            Some(writer) => Ok(writer.end(Message::Complete(digest)).await?.published),
-            None => Ok(Published::default()),
+            Kind::Discard => Ok(Published::default()),
+            Kind::Writer(writer) => Ok(writer.end(Message::Complete(digest)).await?.published),
+            Kind::Stream(stream) => {
+                stream.complete();
+                Ok(Published::default())
+            }
         }
     }
 
@@ -182,13 +226,13 @@ impl Sink {
     /// Something could not be written, now or before.
     pub async fn abandon(self) -> Result<Option<Unfinished>, Error> {
         match self.0 {
-            Some(writer) => Ok(writer.end(Message::Abandon).await?.unfinished),
-            None => Ok(None),
+            Kind::Discard | Kind::Stream(_) => Ok(None),
+            Kind::Writer(writer) => Ok(writer.end(Message::Abandon).await?.unfinished),
         }
     }
 
     /// The provisional name of a file that is not complete.
     pub fn part(&self) -> Option<PathBuf> {
-        self.0.as_ref()?.part()
+        self.writer()?.part()
     }
 }

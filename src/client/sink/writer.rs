@@ -7,13 +7,14 @@
 use std::io;
 use std::mem;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::gauge::Gauge;
 use super::output::{Output, Published};
 use super::{Error, Origin, Unfinished};
 use crate::protocol::{Digest, Payload};
@@ -23,11 +24,8 @@ use crate::protocol::{Digest, Payload};
 /// processor's cache.
 const FULL: usize = 1024 * 1024;
 
-/// How much may be left of a full queue when a fast sink asks for more, bytes.
-const REFILL: usize = FULL / 2;
-
 /// A sink that takes longer for a chunk asks for more at once: it may be a player that takes until
-/// long after the keepalive to get from [`FULL`] to [`REFILL`], and takes something all the time.
+/// long after the keepalive to take half of [`FULL`], and takes something all the time.
 const SLOW: Duration = Duration::from_millis(1);
 
 /// What the thread is told.
@@ -47,28 +45,6 @@ pub(super) enum Message {
     Abandon,
 }
 
-/// How full the queue is, seen from both sides.
-#[derive(Debug, Default)]
-struct Gauge {
-    queued: AtomicUsize,
-    taken: Notify,
-    failed: Notify,
-}
-
-impl Gauge {
-    fn has_room(&self) -> bool {
-        self.queued.load(Ordering::Acquire) < FULL
-    }
-
-    /// Notes that so many bytes were written, in this time.
-    fn take(&self, bytes: usize, time: Duration) {
-        let before = self.queued.fetch_sub(bytes, Ordering::AcqRel);
-        if before <= REFILL + bytes || time > SLOW {
-            self.taken.notify_one();
-        }
-    }
-}
-
 /// The near end of the thread.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -76,6 +52,7 @@ pub(super) struct Writer {
     /// What is to be handed over next.
     batch: Mutex<Vec<Message>>,
     gauge: Arc<Gauge>,
+    failed: Arc<Notify>,
     ended: oneshot::Receiver<Result<Ended, Error>>,
     what: String,
     thread: Option<JoinHandle<()>>,
@@ -100,25 +77,38 @@ impl Writer {
     pub(super) fn start(output: Output) -> Result<Self, Error> {
         let (queue, messages) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
-        let gauge = Arc::new(Gauge::default());
+        let gauge = Arc::new(Gauge::new(FULL));
+        let failed = Arc::new(Notify::new());
         let (part, resumed, overwrites) = (output.part(), output.resumed(), output.overwrites());
         let what = output.what().to_owned();
-        let thread_gauge = gauge.clone();
+        let (thread_gauge, thread_failed) = (gauge.clone(), failed.clone());
         let weak_queue = queue.downgrade();
         let thread = thread::Builder::new()
             .name("sink".into())
             .spawn(move || {
                 let result = write(output, messages, &weak_queue, &thread_gauge);
-                let failed = result.is_err();
+                let has_failed = result.is_err();
                 let _ = end.send(result);
-                if failed {
-                    thread_gauge.failed.notify_one();
+                if has_failed {
+                    thread_failed.notify_one();
                 }
             })
             .map_err(|source| Error::Io { what: what.clone(), source })?;
         let (batch, begun) = (Mutex::default(), AtomicBool::new(false));
         let thread = Some(thread);
-        Ok(Self { queue, batch, gauge, ended, what, thread, part, resumed, overwrites, begun })
+        Ok(Self {
+            queue,
+            batch,
+            gauge,
+            failed,
+            ended,
+            what,
+            thread,
+            part,
+            resumed,
+            overwrites,
+            begun,
+        })
     }
 
     /// What people call it.
@@ -159,7 +149,7 @@ impl Writer {
 
     /// Puts media behind what is to be handed over.
     pub(super) fn put(&self, payload: Payload) {
-        self.gauge.queued.fetch_add(payload.len(), Ordering::AcqRel);
+        self.gauge.put(payload.len());
         self.push(Message::Media(payload));
     }
 
@@ -189,18 +179,12 @@ impl Writer {
 
     /// Waits, where the queue was full, until the thread asks for more.
     pub(super) async fn room(&self) {
-        // It may have asked before the queue was full; then the question is still there.
-        loop {
-            self.gauge.taken.notified().await;
-            if self.has_room() {
-                return;
-            }
-        }
+        self.gauge.room().await;
     }
 
     /// Waits until writing has failed, if ever.
     pub(super) async fn failed(&self) {
-        self.gauge.failed.notified().await;
+        self.failed.notified().await;
     }
 
     /// Says the last word, and waits for what became of all that was said before.
@@ -263,7 +247,7 @@ fn obey(
                 Message::Media(payload) => {
                     let began = Instant::now();
                     output.write(&payload)?;
-                    gauge.take(payload.len(), began.elapsed());
+                    gauge.take(payload.len(), began.elapsed() > SLOW);
                 }
                 Message::Checkpoint => output.checkpoint()?,
                 Message::Complete(digest) => {
@@ -280,36 +264,4 @@ fn obey(
 fn leave(output: &mut Output) -> Result<Ended, Error> {
     let unfinished = output.leave()?;
     Ok(Ended { unfinished, ..Ended::default() })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Waker};
-
-    use super::*;
-
-    const CHUNK: usize = 64 * 1024;
-
-    /// How many chunks of a full queue a sink takes, this long for each, before it asks for more.
-    fn taken_until_asked(time: Duration) -> usize {
-        let gauge = Gauge::default();
-        gauge.queued.store(FULL, Ordering::Relaxed);
-        assert!(!gauge.has_room());
-        let mut asked = pin!(gauge.taken.notified());
-        let mut context = Context::from_waker(Waker::noop());
-        let mut is_asked = || asked.as_mut().poll(&mut context).is_ready();
-        (1..=FULL / CHUNK)
-            .find(|_| {
-                gauge.take(CHUNK, time);
-                is_asked()
-            })
-            .unwrap()
-    }
-
-    #[test]
-    fn a_fast_sink_asks_for_many_chunks_and_a_slow_one_for_each() {
-        assert_eq!(taken_until_asked(Duration::ZERO), (FULL - REFILL) / CHUNK);
-        assert_eq!(taken_until_asked(SLOW * 2), 1);
-    }
 }

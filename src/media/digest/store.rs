@@ -1,12 +1,13 @@
 //! Digests on the disk, so that they survive a restart.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
+use tempfile::NamedTempFile;
 use tracing::debug;
 
 use crate::media::identity::FileIdentity;
@@ -61,17 +62,13 @@ impl Store {
     /// Replaces what was saved. The file is whole at every moment; two servers that share it may
     /// each take out what the other put in.
     pub(super) fn save(&self, digests: &[(FileIdentity, Digest)]) -> io::Result<()> {
-        if let Some(directory) = self.0.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        }
-        let draft = self.0.with_added_extension(format!("{}~", std::process::id()));
-        // One of a process that was killed: no other has this number now.
-        let _ = fs::remove_file(&draft);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        let replaced = file.write_all(&encode(digests)?).and_then(|()| fs::rename(&draft, &self.0));
-        replaced.inspect_err(|_| {
-            let _ = fs::remove_file(&draft);
-        })
+        let directory = self.0.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let mut draft = NamedTempFile::new_in(directory)?;
+        draft.write_all(&encode(digests)?)?;
+        draft.persist(&self.0)?;
+        Ok(())
     }
 }
 
@@ -94,6 +91,7 @@ fn decode(bytes: &[u8]) -> Option<Vec<(FileIdentity, Digest)>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use rustix::fs::{CWD, Mode, mkfifoat};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::connection::ConnectionContext;
+use super::connection_context::ConnectionContext;
 use super::tokens::{Access, TokenPermit};
 use super::{Pacing, Server};
 use crate::media::{self, Library, Media};
@@ -21,6 +22,8 @@ pub(super) struct Grant {
     validator: Bytes,
     /// The byte of the media at which it starts.
     pub(super) start: u64,
+    /// The byte after the last one that is sent, where that is not the end of the media.
+    pub(super) end: Option<u64>,
     /// What it is paced at, bit/s; 0 is as fast as it goes.
     pub(super) rate: u64,
     /// Whether the client is to get the digest of the media.
@@ -28,6 +31,7 @@ pub(super) struct Grant {
     pub(super) access: Access,
     /// Keeps the connection in the count of its token.
     _permit: Option<Arc<TokenPermit>>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Grant {
@@ -46,6 +50,7 @@ impl Grant {
         if options.title.as_deref().is_some_and(|title| !access.allows(title)) {
             return Err(NackCode::NotAuthorised.into());
         }
+        let place = context.session_place().ok_or_else(connection_full)?;
         let ack = settings.offer.negotiate(open)?;
         let media = match version {
             Version::V1 => library.open_first(ack.bitrate).await,
@@ -59,7 +64,8 @@ impl Grant {
             None => None,
             Some(token) => Some(context.permit(token).ok_or_else(token_in_use)?),
         };
-        let Resumed { start, validator } = resume(options, &InLibrary { library, media: &media })?;
+        let Resumed { start, end, validator } =
+            resume(options, &InLibrary { library, media: &media })?;
         let bitrate = media.bitrate().unwrap_or(ack.bitrate);
         let rate = match version {
             Version::V1 => Some(bitrate.min(settings.offer.bitrate).into()),
@@ -70,12 +76,23 @@ impl Grant {
         let rate = grant_rate(settings.pacing, max_rate, rate, bitrate);
         let max_chunk_size = settings.offer.chunk_size_at(rate);
         let media = media.at_rate(rate);
-        let verified = version != Version::V1 && !options.unverified;
+        let verified = version != Version::V1 && !options.unverified && end.is_none();
         if verified {
             media.request_digest();
         }
         let ack = OpenAck { bitrate, max_chunk_size, ..ack };
-        Ok(Self { ack, media, validator, start, rate, verified, access, _permit: permit })
+        Ok(Self {
+            ack,
+            media,
+            validator,
+            start,
+            end,
+            rate,
+            verified,
+            access,
+            _permit: permit,
+            _place: place,
+        })
     }
 
     /// What version 2 says beside the terms.
@@ -89,6 +106,8 @@ impl Grant {
             media_type: Some(self.media.media_type().to_owned()),
             rate: Some(self.rate),
             digest: self.media.digest(),
+            end_offset: self.end,
+            modified: self.media.modified(),
             ..Options::default()
         }
     }
@@ -156,6 +175,15 @@ fn refusal(error: &media::Error) -> Refusal {
         _ => "it is not in the library",
     };
     Refusal { reason: Some(reason.to_owned()), ..NackCode::NoSuchTitle.into() }
+}
+
+/// What a client is told whose connection has as many sessions as it may.
+fn connection_full() -> Refusal {
+    Refusal {
+        code: NackCode::Busy,
+        reason: Some("this connection has as many sessions as it may".to_owned()),
+        retry_after: Some(RETRY_AFTER),
+    }
 }
 
 /// What a client is told whose token has as many sessions as it may.

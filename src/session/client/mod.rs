@@ -1,13 +1,14 @@
 //! The client's side of a session.
 
 mod earlier;
+mod end;
 mod machine;
 mod received;
 
 use std::time::Duration;
 
-pub use super::end::End;
 pub use earlier::{Discontinuity, Earlier, Validator};
+pub use end::End;
 pub use machine::ClientSession;
 
 use super::Time;

@@ -10,8 +10,8 @@ pub(super) struct Received {
     max_chunk_size: u32,
     /// seq of the chunk that is due.
     next_seq: u32,
-    /// Bytes of the whole media, where the server announced them.
-    size: Option<u64>,
+    /// The byte of the media after the last one of the session, where the server announced it.
+    end: Option<u64>,
     /// Where in the media the next byte belongs.
     position: u64,
 }
@@ -22,7 +22,7 @@ impl Received {
         Self {
             max_chunk_size: ack.max_chunk_size.min(MAX_CHUNK_SIZE),
             next_seq: 1,
-            size: options.total_size,
+            end: options.end_offset.or(options.total_size),
             position: options.start_offset.unwrap_or(0),
         }
     }
@@ -38,7 +38,7 @@ impl Received {
     /// It is not the one due, or not within what OPEN_ACK announced.
     pub(super) fn take(&mut self, chunk: &Chunk, version: Version) -> Result<(), Error> {
         let got = chunk.payload.len() as u32;
-        let left = self.size.map(|size| size.saturating_sub(self.position));
+        let left = self.end.map(|end| end.saturating_sub(self.position));
         if chunk.seq != self.next_seq {
             return Err(Error::Sequence { got: chunk.seq, want: self.next_seq });
         }
@@ -61,7 +61,7 @@ impl Received {
     /// # Errors
     /// It has fewer bytes than were announced.
     pub(super) fn complete(&self) -> Result<(), Discontinuity> {
-        match self.size {
+        match self.end {
             Some(want) if want != self.position => {
                 Err(Discontinuity::Size { got: self.position, want })
             }
@@ -73,6 +73,6 @@ impl Received {
 /// The media of a session that was not granted yet.
 impl Default for Received {
     fn default() -> Self {
-        Self { max_chunk_size: 0, next_seq: 1, size: None, position: 0 }
+        Self { max_chunk_size: 0, next_seq: 1, end: None, position: 0 }
     }
 }

@@ -32,11 +32,13 @@ pub trait ResumableMedia {
 pub struct Resumed {
     /// The first byte of the media that is sent.
     pub start: u64,
+    /// The byte after the last one that is sent, where the client wants no more.
+    pub end: Option<u64>,
     /// What the client is to know the media by.
     pub validator: Bytes,
 }
 
-/// Checks START_OFFSET, VALIDATOR and DIGEST of an OPEN_STREAM.
+/// Checks START_OFFSET, END_OFFSET, VALIDATOR and DIGEST of an OPEN_STREAM.
 ///
 /// # Errors
 /// The media is another, or shorter, or is being compared with what the client has.
@@ -46,13 +48,15 @@ pub fn resume(options: &Options, media: &impl ResumableMedia) -> Result<Resumed,
         _ => media.validator(),
     };
     let start = options.start_offset.unwrap_or(0);
-    match media.size().filter(|size| start > *size) {
-        None => Ok(Resumed { start, validator }),
-        Some(size) => {
-            let reason = Some(format!("it has {size} bytes"));
-            Err(Refusal { reason, ..NackCode::PastTheEnd.into() })
-        }
+    let past_the_end = |reason| Refusal { reason: Some(reason), ..NackCode::PastTheEnd.into() };
+    if let Some(size) = media.size().filter(|size| start > *size) {
+        return Err(past_the_end(format!("it has {size} bytes")));
     }
+    if options.end_offset.is_some_and(|end| end < start) {
+        return Err(past_the_end("it would end before its start".to_owned()));
+    }
+    let end = options.end_offset.map(|end| media.size().map_or(end, |size| end.min(size)));
+    Ok(Resumed { start, end, validator })
 }
 
 /// The validator of a session that goes on with a part of media that had the validator `theirs`

@@ -1,8 +1,10 @@
 //! The server's table and timers.
 
 use super::*;
-use crate::protocol::NackCode;
-use crate::session::server::{Action, Delivery, Input, Reason, Refusal, ServerSession, State};
+use crate::protocol::{Digest, NackCode};
+use crate::session::server::{
+    Action, Delivery, Input, Reason, Refusal, ResumableMedia, ServerSession, State, resume,
+};
 use State::{Closed, Closing, Idle, Paused, Streaming};
 
 const STATES: [State; 5] = [Idle, Streaming, Paused, Closing, Closed];
@@ -524,4 +526,49 @@ fn a_pause_has_an_end_however_alive_the_client_is() {
         let (server, action) = server.step(server_tick(), secs(110));
         assert_eq!((server.state(), action), (Closed, Some(told)));
     }
+}
+
+/// Media of 100 bytes.
+struct Media;
+
+impl ResumableMedia for Media {
+    fn size(&self) -> Option<u64> {
+        Some(100)
+    }
+
+    fn validator(&self) -> bytes::Bytes {
+        bytes::Bytes::from_static(b"own")
+    }
+
+    fn goes_by(&self, validator: &[u8]) -> bool {
+        validator == b"own"
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        None
+    }
+
+    fn resolve_digest(&self) -> std::task::Poll<Option<Digest>> {
+        std::task::Poll::Ready(None)
+    }
+
+    fn digest_behind(&self, _: &[u8]) -> Option<Digest> {
+        None
+    }
+}
+
+#[test]
+fn a_client_gets_the_stretch_that_it_asks_for() {
+    let stretch = |start_offset, end_offset| {
+        let options = Options { start_offset, end_offset, ..none() };
+        resume(&options, &Media)
+            .map(|resumed| (resumed.start, resumed.end))
+            .map_err(|refusal| refusal.code)
+    };
+    assert_eq!(stretch(None, None), Ok((0, None)));
+    assert_eq!(stretch(Some(10), Some(20)), Ok((10, Some(20))));
+    assert_eq!(stretch(None, Some(0)), Ok((0, Some(0))), "nothing, which is no error");
+    assert_eq!(stretch(Some(100), Some(u64::MAX)), Ok((100, Some(100))), "the end");
+    assert_eq!(stretch(Some(20), Some(10)), Err(NackCode::PastTheEnd));
+    assert_eq!(stretch(Some(101), None), Err(NackCode::PastTheEnd));
 }

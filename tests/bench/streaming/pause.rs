@@ -72,8 +72,8 @@ pub(crate) async fn watch(
         socket_buffer: 4 * 1024 * 1024,
     };
     let trust = Trust::Ca(site.cert());
-    let connector = Connector::new(&settings, &trust, &[Version::V2], Duration::from_secs(10))?;
-    let (mut connection, _) = connector.connect(server, "localhost").await?;
+    let connector = Connector::new(&settings, &trust, &[Version::V2], Duration::from_secs(10), 1)?;
+    let (connection, _) = connector.connect(server, "localhost").await?;
     let (mut outgoing, mut incoming) = connection.open_stream().await?;
     let terms = OpenStream { codec: "h264".into(), ..OpenStream::default() };
     let options = Options { rate: Some(rate), unverified: true, ..Options::default() };

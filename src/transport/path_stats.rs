@@ -16,7 +16,7 @@ pub(super) const FIRST_FLIGHT: u64 = 64 * 1024;
 /// Round trip time, losses and congestion window of a connection, written by the endpoint as
 /// acknowledgements come and read by whoever likes.
 #[derive(Debug, Default)]
-pub struct Path {
+pub struct PathStats {
     rtt_nanos: AtomicU64,
     lost_packets: AtomicU64,
     congestion_window: AtomicU64,
@@ -28,7 +28,7 @@ pub struct Path {
     pub(super) acknowledged: Notify,
 }
 
-impl Path {
+impl PathStats {
     /// The smoothed round trip time, once there is one.
     pub fn rtt(&self) -> Option<Duration> {
         match self.rtt_nanos.load(Ordering::Relaxed) {
@@ -76,20 +76,24 @@ impl Default for Created {
     }
 }
 
-/// Gives every connection of an endpoint a [`Path`], and feeds it from the endpoint's events.
+/// Gives every connection of an endpoint a [`PathStats`], and feeds it from the endpoint's events.
 #[derive(Debug)]
 pub(super) struct Observer;
 
 impl Subscriber for Observer {
-    type ConnectionContext = Arc<Path>;
+    type ConnectionContext = Arc<PathStats>;
 
-    fn create_connection_context(&mut self, _: &ConnectionMeta, _: &ConnectionInfo) -> Arc<Path> {
+    fn create_connection_context(
+        &mut self,
+        _: &ConnectionMeta,
+        _: &ConnectionInfo,
+    ) -> Arc<PathStats> {
         Arc::default()
     }
 
     fn on_recovery_metrics(
         &mut self,
-        path: &mut Arc<Path>,
+        path: &mut Arc<PathStats>,
         _: &ConnectionMeta,
         event: &events::RecoveryMetrics<'_>,
     ) {
@@ -103,7 +107,7 @@ impl Subscriber for Observer {
 
     fn on_ack_range_received(
         &mut self,
-        path: &mut Arc<Path>,
+        path: &mut Arc<PathStats>,
         _: &ConnectionMeta,
         _: &events::AckRangeReceived<'_>,
     ) {
@@ -113,7 +117,7 @@ impl Subscriber for Observer {
 
     fn on_packet_lost(
         &mut self,
-        path: &mut Arc<Path>,
+        path: &mut Arc<PathStats>,
         _: &ConnectionMeta,
         event: &events::PacketLost<'_>,
     ) {
@@ -127,8 +131,8 @@ impl Subscriber for Observer {
 mod tests {
     use super::*;
 
-    fn path(rtt: Duration, congestion_window: u64) -> Path {
-        let path = Path::default();
+    fn path(rtt: Duration, congestion_window: u64) -> PathStats {
+        let path = PathStats::default();
         path.rtt_nanos.store(rtt.as_nanos() as u64, Ordering::Relaxed);
         path.congestion_window.store(congestion_window, Ordering::Relaxed);
         path
@@ -141,6 +145,6 @@ mod tests {
         assert!(slow < 4_000_000 / 8 / 2, "half a second at most: {slow}");
         let fast = path(Duration::from_micros(100), 200_000).send_ahead();
         assert!(fast > 1024 * 1024, "all that the buffer has: {fast}");
-        assert_eq!(Path::default().send_ahead(), FIRST_FLIGHT, "nothing is known yet");
+        assert_eq!(PathStats::default().send_ahead(), FIRST_FLIGHT, "nothing is known yet");
     }
 }

@@ -3,15 +3,15 @@
 
 use bytes::Bytes;
 
-use super::link::Request;
-use super::sink::Origin;
-use super::{PlaySettings, Rate, Secret, Unverified};
+use crate::client::link::Request;
+use crate::client::sink::Origin;
+use crate::client::{PlaySettings, Rate, Secret, Unverified};
 use crate::protocol::{Digest, Options, Version};
 use crate::session::client::{Earlier, ScriptedPause, Validator};
 
 /// What earlier sessions of a play left for the next one.
 #[derive(Debug)]
-pub(super) struct ResumeState {
+pub(in crate::client) struct ResumeState {
     title: Option<String>,
     token: Option<Bytes>,
     rate: Option<u64>,
@@ -22,26 +22,28 @@ pub(super) struct ResumeState {
     /// What tells the media from any other, once the server said.
     validator: Option<Bytes>,
     /// Where in the media the play started.
-    pub(super) start: u64,
+    pub(in crate::client) start: u64,
+    /// The byte after the last one that is wanted, where that is not the end of the media.
+    end: Option<u64>,
     /// Where in the media the next byte belongs.
-    pub(super) position: u64,
-    pub(super) size: Option<u64>,
-    pub(super) digest: Option<Digest>,
+    pub(in crate::client) position: u64,
+    pub(in crate::client) size: Option<u64>,
+    pub(in crate::client) digest: Option<Digest>,
     /// The pause that is still to be made.
-    pub(super) script: Option<ScriptedPause>,
+    pub(in crate::client) script: Option<ScriptedPause>,
     /// Whether the user wants silence.
-    pub(super) paused_by_user: bool,
+    pub(in crate::client) paused_by_user: bool,
     /// Whether the sink took nothing for so long that the newest session was paused.
-    pub(super) paused_by_sink: bool,
+    pub(in crate::client) paused_by_sink: bool,
     /// Whether a session was accepted under these terms.
-    pub(super) accepted: bool,
+    pub(in crate::client) accepted: bool,
     /// Whether the newest session was paused: then it is no fault that no bytes came.
-    pub(super) was_paused: bool,
+    pub(in crate::client) was_paused: bool,
 }
 
 impl ResumeState {
     /// A play from `start` on; `discards` says that nobody keeps or watches the media.
-    pub(super) fn new(settings: &PlaySettings, start: u64, discards: bool) -> Self {
+    pub(in crate::client) fn new(settings: &PlaySettings, start: u64, discards: bool) -> Self {
         let rate = match settings.rate {
             // A player's pipe paces by itself, and a file wants to be whole.
             Rate::Auto if discards => None,
@@ -57,6 +59,7 @@ impl ResumeState {
             version: None,
             validator: None,
             start,
+            end: settings.end,
             position: start,
             size: None,
             digest: None,
@@ -69,7 +72,7 @@ impl ResumeState {
     }
 
     /// The same play as an earlier one, of which these bytes are there.
-    pub(super) fn continue_from(&mut self, origin: &Origin, bytes: u64) {
+    pub(in crate::client) fn continue_from(&mut self, origin: &Origin, bytes: u64) {
         self.title = origin.title.clone();
         if bytes > 0 {
             self.validator = Some(origin.validator.clone().into());
@@ -80,23 +83,33 @@ impl ResumeState {
     }
 
     /// Whether a lost session can be gone on with.
-    pub(super) fn is_resumable(&self) -> bool {
+    pub(in crate::client) fn is_resumable(&self) -> bool {
         self.accepted && self.validator.is_some()
     }
 
+    /// Whether all that was asked for is there.
+    pub(in crate::client) fn is_at_end(&self) -> bool {
+        self.end.is_some_and(|end| self.position >= end)
+    }
+
+    /// How many bytes are wanted yet, where that is not for the server to say.
+    pub(in crate::client) fn left(&self) -> Option<u64> {
+        Some(self.end?.saturating_sub(self.position))
+    }
+
     /// Whether it is known what to play; else the server has to have only one title.
-    pub(super) fn has_title(&self) -> bool {
+    pub(in crate::client) fn has_title(&self) -> bool {
         self.title.is_some()
     }
 
     /// Whether a server may have to compute a digest before it can say whether it has the media
     /// that was begun.
-    pub(super) fn names_digest(&self) -> bool {
+    pub(in crate::client) fn names_digest(&self) -> bool {
         self.validator.is_some() && self.digest.is_some()
     }
 
     /// What to ask for the next session with.
-    pub(super) fn request(&self, settings: &PlaySettings) -> Request {
+    pub(in crate::client) fn request(&self, settings: &PlaySettings) -> Request {
         Request {
             open: settings.open.clone(),
             options: self.options(),
@@ -112,7 +125,7 @@ impl ResumeState {
     }
 
     /// What to add to the next OPEN_STREAM.
-    pub(super) fn options(&self) -> Options {
+    pub(in crate::client) fn options(&self) -> Options {
         Options {
             title: self.title.clone(),
             token: self.token.clone(),
@@ -120,6 +133,7 @@ impl ResumeState {
             start_offset: (self.position > 0 || self.validator.is_some()).then_some(self.position),
             validator: self.validator.clone(),
             digest: self.digest.filter(|_| self.validator.is_some()),
+            end_offset: self.end,
             rate: self.rate,
             unverified: !self.is_verified(),
             ..Options::default()
@@ -127,15 +141,15 @@ impl ResumeState {
     }
 
     /// Whether the media is compared with its digest: that is one of the whole.
-    pub(super) fn is_verified(&self) -> bool {
-        self.verify && self.start == 0
+    pub(in crate::client) fn is_verified(&self) -> bool {
+        self.verify && self.start == 0 && self.end.is_none()
     }
 
     /// Why the media cannot be compared with its digest, now that it is complete.
-    pub(super) fn unverified(&self) -> Option<Unverified> {
+    pub(in crate::client) fn unverified(&self) -> Option<Unverified> {
         match self.digest {
             _ if !self.verify => Some(Unverified::NotWanted),
-            _ if self.start > 0 => Some(Unverified::Start),
+            _ if self.start > 0 || self.end.is_some() => Some(Unverified::Start),
             _ if self.version == Some(Version::V1) => Some(Unverified::Version1),
             None => Some(Unverified::NoDigest),
             Some(_) => None,
@@ -143,7 +157,7 @@ impl ResumeState {
     }
 
     /// Takes in what OPEN_ACK says, which goes on with what was begun.
-    pub(super) fn accept(&mut self, version: Version, options: &Options) {
+    pub(in crate::client) fn accept(&mut self, version: Version, options: &Options) {
         self.version = Some(version);
         self.accepted = true;
         if version == Version::V1 {
@@ -157,7 +171,7 @@ impl ResumeState {
     }
 
     /// What to keep beside an unfinished file.
-    pub(super) fn origin(&self, server: String) -> Option<Origin> {
+    pub(in crate::client) fn origin(&self, server: String) -> Option<Origin> {
         let validator = self.validator.as_ref()?.to_vec();
         let (title, start, digest) = (self.title.clone(), self.start, self.digest);
         Some(Origin { server, title, validator, start, digest })
@@ -176,10 +190,9 @@ mod tests {
         PlaySettings {
             open: OpenStream::default(),
             script: None,
-            connect_timeout: Duration::from_secs(1),
-            versions: Version::ALL.to_vec(),
             title: None,
             start: Start::Byte(0),
+            end: None,
             rate: Rate::Auto,
             wait: Duration::ZERO,
             retry_for: Duration::from_secs(1),

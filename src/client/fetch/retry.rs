@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::resume_state::ResumeState;
 use super::session_driver::Ended;
-use super::{Error, PlaySettings};
+use crate::client::{Error, PlaySettings};
 use crate::protocol::{CloseReason, NackCode};
 use crate::session::client::End;
 use crate::transport;
@@ -193,10 +193,9 @@ mod tests {
         PlaySettings {
             open: OpenStream::default(),
             script: None,
-            connect_timeout: SECOND,
-            versions: Version::ALL.to_vec(),
             title: None,
             start: Start::Byte(0),
+            end: None,
             rate: Rate::Auto,
             wait,
             retry_for,

@@ -1,6 +1,6 @@
 //! The titles that somebody may have meant who asked for one that is not there.
 
-use super::progress::Title;
+use crate::client::Title;
 
 /// How many titles are named at most.
 const NAMED: usize = 3;
@@ -12,7 +12,7 @@ const LIKENESS: f64 = 0.5;
 const COMPARED: usize = 20_000_000;
 
 /// The titles nearest to `wanted`, the nearest first; of a few titles all.
-pub(super) fn nearest(wanted: &str, titles: &[Title]) -> Vec<String> {
+pub(in crate::client) fn nearest(wanted: &str, titles: &[Title]) -> Vec<String> {
     let wanted = wanted.to_lowercase();
     let mut compared = 0;
     let within_reason = |title: &&Title| {

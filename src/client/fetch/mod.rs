@@ -1,6 +1,10 @@
-//! One play, through as many sessions as it takes.
+//! One stretch of one title into a sink, through as many sessions as it takes.
 
-use std::sync::Arc;
+mod resume_state;
+mod retry;
+mod session_driver;
+mod silence;
+
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -8,18 +12,18 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::event::PlayEvent;
-use super::link::{Dialer, Opened, Tries, open};
-use super::nearest::nearest;
-use super::progress::{Reporter, Snapshot, Title};
-use super::resume_state::ResumeState;
-use super::retry::{Loss, Retries};
-use super::session_driver::{Ended, Outcome, PlayContext, SessionDriver};
-use super::silence::Silence;
+use super::link::{self, Connected, Link, Opened, Tries, nearest, open};
+use super::progress::{Reporter, Snapshot};
 use super::sink::Sink;
-use super::{Error, PlayCommand, PlaySettings, Remote, Start, Unverified, questions};
+use super::{Error, PlayCommand, PlaySettings, Start, Unverified};
 use crate::protocol::{CloseReason, NackCode, Version};
 use crate::session::client::{Discontinuity, End};
-use crate::transport::Connection;
+use retry::{Loss, Retries};
+use session_driver::{FetchContext, Outcome, SessionDriver};
+use silence::Silence;
+
+pub(super) use resume_state::ResumeState;
+pub(super) use session_driver::Ended;
 
 /// The least time that a try to get a connection back has, however little of `retry_for` is left.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
@@ -27,11 +31,10 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 /// How long it may take to find out what a server has instead of a title that it has not.
 const SUGGESTION_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Everything that a play holds.
-pub(super) struct Playback<'a, R> {
-    server: &'a Remote,
+/// A fetch under way.
+pub(super) struct Fetch<'a, R> {
+    link: &'a Link,
     settings: &'a PlaySettings,
-    dialer: Arc<Dialer>,
     tries: Tries,
     silence: Silence,
     pub(super) sink: Sink,
@@ -40,33 +43,31 @@ pub(super) struct Playback<'a, R> {
     pub(super) resume: ResumeState,
 }
 
-impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
+impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
     pub(super) fn new(
-        server: &'a Remote,
+        link: &'a Link,
         settings: &'a PlaySettings,
         sink: Sink,
         commands: mpsc::UnboundedReceiver<PlayCommand>,
         snapshot: watch::Sender<Snapshot>,
         report: R,
     ) -> Result<Self, Error> {
-        let dialer = Arc::new(Dialer::new(server, settings)?);
         let start = match settings.start {
             Start::Byte(start) => start,
             Start::Fraction(_) => 0,
         };
-        let mut player = Self {
-            server,
+        let mut fetch = Self {
+            link,
             settings,
-            tries: Tries::new(dialer.clone()),
-            dialer,
+            tries: Tries::new(link.clone()),
             silence: Silence::new(Instant::now()),
             commands,
             reporter: Reporter::new(snapshot, report),
             resume: ResumeState::new(settings, start, sink.is_discard()),
             sink,
         };
-        player.continue_earlier()?;
-        Ok(player)
+        fetch.continue_earlier()?;
+        Ok(fetch)
     }
 
     /// Goes on with what an earlier play left, if it is what is asked for now.
@@ -118,7 +119,7 @@ impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
                 Ok(Outcome::Moved(opened))
                     if retries.left(&self.resume, Instant::now()).is_zero() =>
                 {
-                    opened.connection.shut(0).await;
+                    opened.connected.release(0).await;
                     return Err(Error::NoProgress(self.settings.retry_for));
                 }
                 Ok(Outcome::Moved(opened)) => {
@@ -129,6 +130,10 @@ impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
                     self.report_opened(&opened);
                     moved = Some(*opened);
                     continue;
+                }
+                // Nobody asked for more.
+                Ok(Outcome::Ended(Ended::Session(End::Stopped))) if self.resume.is_at_end() => {
+                    Ok(Ended::Session(End::Complete))
                 }
                 Ok(Outcome::Ended(ended)) => Ok(ended),
                 Err(error) => Err(error),
@@ -155,7 +160,7 @@ impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
     /// Gets a session within the time that is left; `None` if the play is over before.
     async fn open(&mut self, left: Duration) -> Result<Option<Opened>, Error> {
         if !self.resume.is_resumable() {
-            return self.open_first(self.settings.connect_timeout.min(left)).await;
+            return self.open_first(self.link.answer_within().min(left)).await;
         }
         let request = self.resume.request(self.settings);
         let Self { tries, sink, commands, resume, .. } = self;
@@ -171,64 +176,65 @@ impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
     }
 
     /// Gets a session from a server of which nothing is known yet.
-    async fn open_first(&mut self, patience: Duration) -> Result<Option<Opened>, Error> {
-        let dialer = self.dialer.clone();
-        let Some(connected) = self.unless_over(dialer.connect(patience)).await else {
+    async fn open_first(&mut self, answer_within: Duration) -> Result<Option<Opened>, Error> {
+        let link = self.link;
+        let Some(connected) = self.unless_over(link.connect(answer_within)).await else {
             return Ok(None);
         };
-        let (mut connection, fingerprint) = connected?;
-        self.reporter.connected(connection.handle(), fingerprint);
-        if connection.handle().version() == Version::V1 {
+        let connected = connected?;
+        self.reporter.connected(connected.handle(), connected.fingerprint);
+        if connected.handle().version() == Version::V1 {
             self.do_without_version_2()?;
         } else if let (Start::Fraction(part), None) = (self.settings.start, self.resume.size)
-            && !self.find_start(&mut connection, part).await?
+            && !self.find_start(&connected, part).await?
         {
             return Ok(None);
         }
         self.reporter.requested(self.settings.open.clone());
         let request = self.resume.request(self.settings);
-        let failed = match self.unless_over(open(&mut connection, request, patience)).await {
-            Some(Ok(granted)) => return Ok(Some(Opened { connection, fingerprint, granted })),
-            Some(Err(Error::Session(End::Refused { code, .. })))
-                if code == NackCode::NoSuchTitle as u16 && !self.resume.has_title() =>
-            {
-                let titles = questions::titles(
-                    &mut connection,
-                    self.settings.token.as_ref(),
-                    self.settings.connect_timeout,
-                );
-                let titles = self.unless_over(titles).await;
-                titles.map(|titles| titles.map_or_else(|error| error, Error::TitleNeeded))
-            }
-            Some(Err(Error::Session(End::Refused { code, .. })))
-                if code == NackCode::NoSuchTitle as u16 =>
-            {
-                Some(self.no_such_title(&mut connection).await)
-            }
-            Some(Err(error)) => Some(error),
-            None => None,
-        };
+        let failed =
+            match self.unless_over(open(connected.connection(), request, answer_within)).await {
+                Some(Ok(granted)) => return Ok(Some(Opened { connected, granted })),
+                Some(Err(Error::Session(End::Refused { code, .. })))
+                    if code == NackCode::NoSuchTitle as u16 && !self.resume.has_title() =>
+                {
+                    let titles = link::titles(
+                        connected.connection(),
+                        self.settings.token.as_ref(),
+                        link.answer_within(),
+                    );
+                    let titles = self.unless_over(titles).await;
+                    titles.map(|titles| titles.map_or_else(|error| error, Error::TitleNeeded))
+                }
+                Some(Err(Error::Session(End::Refused { code, .. })))
+                    if code == NackCode::NoSuchTitle as u16 =>
+                {
+                    Some(self.no_such_title(&connected).await)
+                }
+                Some(Err(error)) => Some(error),
+                None => None,
+            };
         let broken = matches!(&failed, Some(Error::Session(end)) if end.is_violation());
-        connection.shut(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
+        connected.release(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
         failed.map_or(Ok(None), Err)
     }
 
     /// Runs a session to its end.
     async fn stream(&mut self, opened: Opened) -> Result<Outcome, Error> {
-        let Opened { connection, granted, .. } = opened;
-        let outcome =
-            SessionDriver::run(granted, connection.handle().clone(), self.context()).await;
+        let Opened { connected, granted } = opened;
+        let handle = connected.handle().clone();
+        let outcome = SessionDriver::run(granted, handle, self.context()).await;
         // What came before the end is not to wait for the next session.
         self.sink.flush();
         let broken =
             matches!(&outcome, Ok(Outcome::Ended(Ended::Session(end))) if end.is_violation());
-        connection.shut(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
+        connected.release(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
         outcome
     }
 
     /// Tells of a session that goes on with an earlier one.
     fn report_opened(&mut self, opened: &Opened) {
-        self.reporter.connected(opened.connection.handle(), opened.fingerprint);
+        self.reporter.connected(opened.connected.handle(), opened.connected.fingerprint);
         self.reporter.requested(self.settings.open.clone());
     }
 
@@ -256,9 +262,9 @@ impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
     }
 
     /// Says which titles come near to the one that the server does not have.
-    async fn no_such_title(&self, connection: &mut Connection) -> Error {
+    async fn no_such_title(&self, connected: &Connected) -> Error {
         let titles =
-            questions::titles(connection, self.settings.token.as_ref(), SUGGESTION_PATIENCE);
+            link::titles(connected.connection(), self.settings.token.as_ref(), SUGGESTION_PATIENCE);
         // A slow or a long answer is no reason to keep the user waiting.
         let titles = timeout(SUGGESTION_PATIENCE, titles).await.ok().and_then(Result::ok);
         let title = self.settings.title.clone().unwrap_or_default();
@@ -285,10 +291,10 @@ impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
     }
 
     /// Finds out at which byte a part of the whole begins; false if the play is over before.
-    async fn find_start(&mut self, connection: &mut Connection, part: f64) -> Result<bool, Error> {
+    async fn find_start(&mut self, connected: &Connected, part: f64) -> Result<bool, Error> {
         let open = self.settings.open.clone();
         let options = self.resume.options();
-        let size = questions::size(connection, open, options, self.settings.connect_timeout);
+        let size = link::size(connected.connection(), open, options, self.link.answer_within());
         let Some(size) = self.unless_over(size).await else { return Ok(false) };
         let size = size?;
         let start = (size as f64 * part) as u64;
@@ -313,10 +319,10 @@ impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
     }
 
     /// What the driver of a session works with.
-    pub(super) fn context(&mut self) -> PlayContext<'_, R> {
-        PlayContext {
+    fn context(&mut self) -> FetchContext<'_, R> {
+        FetchContext {
             settings: self.settings,
-            server: self.server,
+            server: self.link.remote(),
             sink: &self.sink,
             commands: &mut self.commands,
             reporter: &mut self.reporter,
@@ -325,19 +331,6 @@ impl<'a, R: FnMut(PlayEvent)> Playback<'a, R> {
             tries: &mut self.tries,
         }
     }
-}
-
-/// Asks a server for its titles.
-pub(super) async fn titles(server: &Remote, settings: &PlaySettings) -> Result<Vec<Title>, Error> {
-    let dialer = Dialer::new(server, settings)?;
-    let (mut connection, _) = dialer.connect(settings.connect_timeout).await?;
-    if connection.handle().version() == Version::V1 {
-        return Err(Error::NeedsVersion2("catalogue"));
-    }
-    let titles =
-        questions::titles(&mut connection, settings.token.as_ref(), settings.connect_timeout).await;
-    connection.shut(0).await;
-    titles
 }
 
 /// Waits for `future`; `None` if the user stops the play or its sink fails before.
@@ -356,7 +349,7 @@ async fn unless_over<T>(
 }
 
 /// Waits until the user asks to stop.
-pub(super) async fn stop(commands: &mut mpsc::UnboundedReceiver<PlayCommand>) {
+pub(in crate::client) async fn stop(commands: &mut mpsc::UnboundedReceiver<PlayCommand>) {
     stop_or_toggle(commands, &mut false).await;
 }
 

@@ -20,18 +20,18 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// certificate.
 ///
 /// # Errors
-/// The name has no address, or no address answered within `patience`, which the name server's
+/// The name has no address, or no address answered within `answer_within`, which the name server's
 /// answer counts into; of several failures that of the address that got furthest.
-pub(super) async fn connect(
+pub(super) async fn dial(
     connector: &Arc<Connector>,
     server: &Address,
     certificate_name: &str,
-    patience: Duration,
+    answer_within: Duration,
 ) -> Result<(Connection, Fingerprint), Error> {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + answer_within;
     let resolve_error = |source| Error::Resolve { host: server.host.clone(), source };
     let no_answer = || {
-        let seconds = patience.as_secs_f64();
+        let seconds = answer_within.as_secs_f64();
         let text = format!(
             "the name server did not answer within {seconds:.1} s; --connect-timeout waits longer"
         );
@@ -61,7 +61,7 @@ pub(super) async fn connect(
             Ok(Some(Err(_))) => {}
             Ok(None) => break,
             Err(_) => {
-                fail(Error::NoAnswer { server: server.to_string(), after: patience });
+                fail(Error::NoAnswer { server: server.to_string(), after: answer_within });
                 break;
             }
         }

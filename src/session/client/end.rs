@@ -1,8 +1,8 @@
-//! How a session comes to its end, seen by the client.
+//! How a session comes to its end.
 
 use std::time::Duration;
 
-use super::client::Discontinuity;
+use super::Discontinuity;
 use crate::protocol::{CloseReason, Error, NackCode, Options};
 
 /// How a session ended.

@@ -8,23 +8,23 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::event::PlayEvent;
-use super::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
-use super::progress::Reporter;
 use super::resume_state::ResumeState;
 use super::silence::{Silence, Step};
-use super::sink::Sink;
-use super::{Error, PlayCommand, PlaySettings, Remote};
+use crate::client::event::PlayEvent;
+use crate::client::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
+use crate::client::progress::Reporter;
+use crate::client::sink::Sink;
+use crate::client::{Error, PlayCommand, PlaySettings, Remote};
 use crate::protocol::{CloseReason, OpenAck, Options, Payload, Pdu, Version};
 use crate::session::client::{Action, Cause, ClientSession, End, Input, State};
-use crate::transport::{Handle, Incoming, Outgoing, ReceiveError};
+use crate::transport::{ConnectionHandle, Incoming, Outgoing, ReceiveError};
 
 /// The longest that a chunk is expected to take, seconds: a server may announce anything.
 const MAX_CHUNK_TIME: f64 = 60.0;
 
 /// How a session ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(in crate::client) enum Ended {
     /// As the machine says.
     Session(End),
     /// The sink takes nothing any more.
@@ -41,7 +41,7 @@ pub(super) enum Outcome {
 }
 
 /// What a driver works with, and does not own.
-pub(super) struct PlayContext<'a, R> {
+pub(super) struct FetchContext<'a, R> {
     pub(super) server: &'a Remote,
     pub(super) settings: &'a PlaySettings,
     pub(super) sink: &'a Sink,
@@ -54,15 +54,17 @@ pub(super) struct PlayContext<'a, R> {
 
 /// Drives one session over one stream.
 pub(super) struct SessionDriver<'a, R> {
-    connection: Handle,
+    connection: ConnectionHandle,
     outgoing: Outgoing,
     incoming: Incoming,
-    context: PlayContext<'a, R>,
+    context: FetchContext<'a, R>,
     /// The session's clock reads zero here.
     began: Instant,
     machine: ClientSession,
     /// The machine was told that the sink is full; nothing is read meanwhile.
     sink_full: bool,
+    /// Whether the server ends the session after the last byte that was asked for.
+    ends_by_itself: bool,
     /// Whether the server can still send something.
     listening: bool,
     /// Whether a warning about ignored PDUs was given; one a session is enough.
@@ -75,8 +77,8 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
     /// Runs a session that was granted to its end.
     pub(super) async fn run(
         granted: Granted,
-        connection: Handle,
-        context: PlayContext<'a, R>,
+        connection: ConnectionHandle,
+        context: FetchContext<'a, R>,
     ) -> Result<Outcome, Error> {
         let Granted { outgoing, incoming, machine, began, ack, options, session_id } = granted;
         let mut driver = Self {
@@ -87,6 +89,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
             machine,
             context,
             sink_full: false,
+            ends_by_itself: options.end_offset.is_some(),
             listening: true,
             warned: false,
             heartbeat: None,
@@ -112,6 +115,10 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
                 && let Some(ended) = self.step(input)
             {
                 return Ok(Outcome::Ended(ended));
+            }
+            if self.has_too_much_to_come() {
+                input = Some(Input::Stop);
+                continue;
             }
             input = match self.next().await? {
                 Next::Input(input) => Some(input),
@@ -152,7 +159,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
 
     /// Takes the terms that the server grants.
     fn accept(&mut self, ack: OpenAck, options: &Options, session_id: u32) {
-        let PlayContext { server, sink, resume, reporter, silence, .. } = &mut self.context;
+        let FetchContext { server, sink, resume, reporter, silence, .. } = &mut self.context;
         resume.accept(self.connection.version(), options);
         // Version 1 has no digests.
         let hash = resume.is_verified() && self.connection.version() != Version::V1;
@@ -162,14 +169,25 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         let chunk_time = if rate == 0 { 0.0 } else { chunk_bits / rate as f64 };
         let chunk_time = Duration::from_secs_f64(chunk_time.min(MAX_CHUNK_TIME));
         silence.begin(chunk_time, Instant::now());
-        reporter.accepted(session_id, ack, options, resume);
+        reporter.accepted(session_id, ack, options, resume.position, resume.size);
     }
 
-    fn deliver(&mut self, seq: u32, payload: Payload) {
-        let PlayContext { sink, resume, reporter, .. } = &mut self.context;
+    fn deliver(&mut self, seq: u32, mut payload: Payload) {
+        let FetchContext { sink, resume, reporter, .. } = &mut self.context;
+        // A server that knows no END_OFFSET sends more.
+        if let Some(left) = resume.left().and_then(|left| usize::try_from(left).ok()) {
+            payload.truncate(left);
+        }
         resume.position += payload.len() as u64;
         reporter.chunk(seq, payload.len() as u64, self.connection.path());
         sink.put(payload);
+    }
+
+    /// Whether all that was asked for is there, and the server does not know that.
+    fn has_too_much_to_come(&self) -> bool {
+        !self.ends_by_itself
+            && self.context.resume.is_at_end()
+            && matches!(self.machine.state(), State::Streaming | State::Paused(_))
     }
 
     fn note_echo(&mut self, timestamp: u64) {
@@ -268,7 +286,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
 
     /// Notes that the server is there, or need not be heard; what was tried beside is given up.
     fn note_life(&mut self) {
-        let PlayContext { silence, tries, .. } = &mut self.context;
+        let FetchContext { silence, tries, .. } = &mut self.context;
         silence.heard(Instant::now());
         if !tries.is_empty() {
             tries.give_up();
@@ -279,7 +297,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
     /// Asks a silent server for a sign of life, and then tries another path beside this one: the
     /// transport follows only so many changes of a client's address.
     fn break_silence(&mut self) {
-        let PlayContext { silence, tries, resume, settings, .. } = &mut self.context;
+        let FetchContext { silence, tries, resume, settings, .. } = &mut self.context;
         self.connection.ping();
         let goes_on = resume.is_resumable() && !settings.retry_for.is_zero();
         if silence.step(Instant::now()) == Step::Dial && goes_on {
@@ -302,7 +320,14 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
     async fn farewell(&mut self, ended: &Ended) {
         if matches!(ended, Ended::Session(end) if end.is_violation()) {
             say_violation(&mut self.outgoing, self.connection.version()).await;
-        } else if self.outgoing.is_finished() {
+            return;
+        }
+        // The connection may go on without this session.
+        if matches!(ended, Ended::SinkFailed) && !self.outgoing.is_finished() {
+            self.outgoing.queue(&Pdu::Close(CloseReason::CLIENT, Options::default()));
+            self.outgoing.finish();
+        }
+        if self.outgoing.is_finished() {
             let _ = self.outgoing.delivered().await;
         }
     }
