@@ -43,6 +43,7 @@
 //! | an exit code | `exit` |
 
 mod admin;
+mod bridge;
 pub mod cli;
 pub mod client;
 pub mod commands;

@@ -13,6 +13,7 @@ use std::error::Error as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -45,6 +46,8 @@ pub struct PlaySettings {
     pub start: Start,
     /// The byte after the last one to play; `None` is the end of the media.
     pub end: Option<u64>,
+    /// What tells the media that is meant from any other; the server refuses where it has other.
+    pub validator: Option<Bytes>,
     /// How fast the server should send.
     pub rate: Rate,
     /// How long to try to open a first session.

@@ -1,5 +1,7 @@
 //! The subcommands: each wires the parts together and does nothing else.
 
+mod bridge;
+mod embedded;
 mod gen_cert;
 mod job;
 mod play;

@@ -4,28 +4,25 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use anyhow::Context;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
+use super::embedded::Embedded;
 use super::job::{self, JobSignals};
-use super::serve::{self, Bound};
-use super::{Interrupts, failure};
+use super::{Interrupts, bridge, failure};
 use crate::client::{
     self, Link, Outcome, PlayCommand, Remote, Sink, SinkError, Snapshot, Target, Unfinished,
 };
-use crate::config::{PlayConfig, ServeConfig, Verbosity};
+use crate::config::{PlayConfig, Verbosity};
 use crate::exit;
-use crate::server::Server;
 use crate::shell::quote;
-use crate::transport::{Address, Trust};
+use crate::transport::Trust;
 use crate::ui::{self, Key};
 
 /// What it means to trust anybody.
-const INSECURE: &str =
+pub(super) const INSECURE: &str =
     "--insecure: anybody on the way can read and change what you play; --pin protects you";
 
 /// Plays to the end of the media, or of the user's patience; or lists what there is.
@@ -35,6 +32,9 @@ const INSECURE: &str =
 pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     if config.list {
         return list(config);
+    }
+    if let Some(bridge) = config.bridge.clone() {
+        return bridge::run(config, bridge);
     }
     let PlayConfig { embedded, output, client: settings, link, report, .. } = &config;
     settings.require_verifiable(&link.versions)?;
@@ -147,7 +147,7 @@ fn list(config: PlayConfig) -> anyhow::Result<u8> {
     Ok(exit::DONE)
 }
 
-fn server(config: &PlayConfig, embedded: Option<&Embedded>) -> Remote {
+pub(super) fn server(config: &PlayConfig, embedded: Option<&Embedded>) -> Remote {
     match embedded {
         Some(embedded) => embedded.server.clone(),
         None => Remote {
@@ -232,59 +232,5 @@ async fn heed_keys(
         if steer.send(command).is_err() {
             return;
         }
-    }
-}
-
-/// A server in this process, on a thread of its own.
-struct Embedded {
-    server: Remote,
-    shutdown: CancellationToken,
-    thread: thread::JoinHandle<()>,
-}
-
-impl Embedded {
-    fn start(config: ServeConfig) -> anyhow::Result<Self> {
-        let (ready, bound) = std::sync::mpsc::channel();
-        let shutdown = CancellationToken::new();
-        let seen = shutdown.clone();
-        let transport = config.transport.clone();
-        let serve = move || {
-            let serving = super::runtime().and_then(|runtime| {
-                let guard = runtime.enter();
-                let bound = serve::bind(&config)?;
-                drop(guard);
-                Ok((runtime, bound))
-            });
-            let (runtime, Bound { listener, identity, library, admission, .. }) = match serving {
-                Ok(serving) => serving,
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                    return;
-                }
-            };
-            let _ = ready.send(Ok((listener.address(), identity.fingerprint())));
-            let server =
-                Server::new(config.server, library, admission, None, Arc::default(), |_| {});
-            if let Err(error) = runtime.block_on(Arc::new(server).serve(listener, seen)) {
-                tracing::warn!("{error}");
-            }
-            // What waits for a disk must not keep us.
-            runtime.shutdown_background();
-        };
-        let thread = thread::Builder::new().name("server".into()).spawn(serve)?;
-        let (address, fingerprint) = bound.recv().context("the embedded server died")??;
-        let server = Remote {
-            address: Address { host: address.ip().to_string(), port: address.port() },
-            trust: Trust::Pin(fingerprint),
-            name: None,
-            transport,
-        };
-        Ok(Self { server, shutdown, thread })
-    }
-
-    fn stop(self) {
-        self.shutdown.cancel();
-        // A server that panicked has said so.
-        let _ = self.thread.join();
     }
 }

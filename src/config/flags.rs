@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::settings::{Client, Identity, Layer, Server, Transport, Trust};
-use super::value::{CertificateName, Days, GenerateSize, Locator, Protocol, Start, Title};
+use super::value::{
+    CertificateName, Days, GenerateSize, HttpListen, Locator, PlayerCommand, Protocol, Start, Title,
+};
 use super::{Color, Progress};
 
 /// The flags of every command; they may stand before it or after it.
@@ -103,6 +105,17 @@ pub struct Play {
     /// Write the media here, to a file named as the last part of its title
     #[arg(short = 'O', group = "destination", help_heading = "Media")]
     pub named_by_title: bool,
+    /// Serve the titles to players and browsers over HTTP, at a URL that is printed; a port alone is
+    /// one of 127.0.0.1 [default: 127.0.0.1:0, a port that is free]
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "0", help_heading = "Media")]
+    #[arg(conflicts_with_all = ["destination", "list", "start", "no_verify", "pause_at"])]
+    pub http: Option<HttpListen>,
+    /// Start CMD with the URL of the title, or of the list of all, and end when it ends; {} is
+    /// replaced by the URL, which else is the last argument
+    #[arg(long, value_name = "CMD", help_heading = "Media")]
+    #[arg(conflicts_with_all = ["destination", "list", "start", "no_verify", "pause_at"])]
+    pub player: Option<PlayerCommand>,
     /// Overwrite the output file
     #[arg(short, long, requires = "destination", help_heading = "Media")]
     pub force: bool,

@@ -101,6 +101,8 @@ pub struct PlayConfig {
     pub trust: Trust,
     /// The name to expect in the certificate, where it is not the host's.
     pub server_name: Option<String>,
+    /// Serve the titles over HTTP instead.
+    pub bridge: Option<BridgeConfig>,
     /// How to get to the server.
     pub link: client::LinkSettings,
     /// How to play.
@@ -111,6 +113,15 @@ pub struct PlayConfig {
     pub report: Report,
     /// What the user should know about these settings.
     pub notices: Vec<Notice>,
+}
+
+/// What `play --http` and `play --player` need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeConfig {
+    /// Where to listen; port 0 picks one.
+    pub listen: SocketAddr,
+    /// The command line of a player to start, where its URL is to be put in.
+    pub player: Option<Vec<String>>,
 }
 
 /// What `gen-cert` needs.

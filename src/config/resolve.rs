@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::flags::{GenCert, Global, Play, Reporting, Serve};
 use super::settings::Layer;
 use super::stdout::is_stdout;
+use super::value::PlayerCommand;
 use super::{
-    CertConfig, Credentials, Environment, Error, Notice, PlayConfig, Report, ServeConfig,
-    Verbosity, tls, tokens,
+    BridgeConfig, CertConfig, Credentials, Environment, Error, Notice, PlayConfig, Report,
+    ServeConfig, Verbosity, tls, tokens,
 };
 use crate::client::{LinkSettings, Start, Target};
 use crate::protocol::{OpenStream, Version};
@@ -78,6 +79,7 @@ pub fn play(global: &Global, flags: &Play, environment: &Environment) -> Result<
     let layer = Layer::merged(flags.into(), named, environment, &mut notices)?;
     let title = title(flags);
     let output = output(flags, title.as_deref());
+    let bridge = bridge(flags);
     let report = report(global, &flags.reporting)?;
     let embedded = flags.embedded.then(|| {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -95,9 +97,10 @@ pub fn play(global: &Global, flags: &Play, environment: &Environment) -> Result<
         link: LinkSettings {
             versions: flags.protocol.map_or(Version::ALL.into(), |version| vec![version.into()]),
             connect_timeout: setting!(layer.client.connect_timeout).get(),
-            shared: false,
+            shared: bridge.is_some(),
         },
         client: client_settings(&layer, flags, title, &output, environment)?,
+        bridge,
         transport: transport_settings(&layer)?,
         output,
         report,
@@ -153,6 +156,8 @@ fn refuse_contradictions(flags: &Play) -> Result<(), Error> {
         (flags.start.is_some(), "--start"),
         (flags.client.rate.is_some(), "--rate"),
         (flags.named_by_title, "-O"),
+        (flags.http.is_some(), "--http"),
+        (flags.player.is_some(), "--player"),
     ];
     match newer.into_iter().find(|(given, _)| *given) {
         Some((_, what)) if flags.protocol.map(Version::from) == Some(Version::V1) => {
@@ -255,6 +260,7 @@ fn client_settings(
         title,
         start: flags.start.map_or(Start::Byte(0), Start::from),
         end: None,
+        validator: None,
         rate: setting!(layer.client.rate).into(),
         wait: setting!(layer.client.wait).get(),
         retry_for: setting!(layer.client.retry_for).get(),
@@ -290,6 +296,15 @@ fn output(flags: &Play, title: Option<&str>) -> Target {
         Some(title) => output.of_title(title),
         None => output,
     }
+}
+
+fn bridge(flags: &Play) -> Option<BridgeConfig> {
+    if flags.http.is_none() && flags.player.is_none() {
+        return None;
+    }
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listen = flags.http.map_or(loopback, SocketAddr::from);
+    Some(BridgeConfig { listen, player: flags.player.clone().map(PlayerCommand::into_words) })
 }
 
 fn report(global: &Global, reporting: &Reporting) -> Result<Report, Error> {

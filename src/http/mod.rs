@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-pub(crate) use body::{Body, full};
+pub(crate) use body::{Body, full, stream};
 
 /// How many connections are served at once; further ones wait for one of them to end.
 const MAX_CONNECTIONS: usize = 64;

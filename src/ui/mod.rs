@@ -13,9 +13,10 @@
 //!  log ────┘                             └─> screen ─> stderr
 //! ```
 //!
-//! The two views are `play` and `serve`. No module uses one that uses it.
+//! The views are `play`, `serve` and `bridge`. No module uses one that uses it.
 
 mod bar;
+mod bridge;
 mod json;
 mod keys;
 pub(crate) mod list;
@@ -31,6 +32,7 @@ mod thread;
 mod throughput;
 mod timestamp;
 
+pub(crate) use bridge::start as bridge;
 pub(crate) use json::Failure;
 pub(crate) use keys::{Key, listen as listen_for_keys};
 pub(crate) use play::start as play;

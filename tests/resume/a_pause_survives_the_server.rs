@@ -139,6 +139,7 @@ fn settings() -> client::PlaySettings {
         title: None,
         start: Start::Byte(0),
         end: None,
+        validator: None,
         rate: client::Rate::BitsPerSecond(8_000_000),
         wait: Duration::ZERO,
         retry_for: PATIENCE,

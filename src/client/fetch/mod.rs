@@ -215,6 +215,9 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                 None => None,
             };
         let broken = matches!(&failed, Some(Error::Session(end)) if end.is_violation());
+        if let Some(Error::Transport(_) | Error::NoAnswer { .. }) = failed {
+            link.forget(&connected).await;
+        }
         connected.release(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
         failed.map_or(Ok(None), Err)
     }

@@ -196,6 +196,7 @@ mod tests {
             title: None,
             start: Start::Byte(0),
             end: None,
+            validator: None,
             rate: Rate::Auto,
             wait,
             retry_for,

@@ -12,14 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-use super::{Error, Remote, Title};
+use super::{Error, Remote, Secret, Title};
 use crate::protocol::Version;
 use crate::transport::{self, Address, Connection, ConnectionHandle, Connector, Fingerprint};
 
 pub(super) use nearest::nearest;
 pub(super) use open::{FAREWELL, Granted, Request, cut, open, say_violation};
 pub use questions::Description;
+use questions::describe;
 pub(super) use questions::{MAX_CATALOGUE, size, titles};
 pub(super) use tries::Tries;
 
@@ -63,6 +65,7 @@ impl fmt::Debug for Link {
 pub(super) struct Connected {
     connection: Arc<Connection>,
     pub(super) fingerprint: Fingerprint,
+    dialed_at: Instant,
 }
 
 impl Connected {
@@ -72,6 +75,16 @@ impl Connected {
 
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Whether another session can be opened on it.
+    fn has_room(&self) -> bool {
+        // One reference is the link's own.
+        self.handle().is_open() && Arc::strong_count(&self.connection) <= MAX_SESSIONS
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.connection, &other.connection)
     }
 
     /// Closes the connection, unless it is in use elsewhere; with a code in any case.
@@ -132,37 +145,44 @@ impl Link {
     }
 
     /// Returns the connection for the next session: the shared one if it has room, else a new one.
-    pub(super) async fn connect(
-        &self,
-        answer_within: Duration,
-    ) -> Result<Connected, transport::Error> {
+    pub(super) async fn connect(&self, patience: Duration) -> Result<Connected, transport::Error> {
         if !self.0.settings.shared {
-            return self.dial(answer_within).await;
+            return self.dial(patience).await;
         }
         // Held while it is dialed: who comes meanwhile shares what comes of it.
         let mut current = self.0.current.lock().await;
-        let has_room = |connected: &&Connected| {
-            connected.handle().is_open() && Arc::strong_count(&connected.connection) <= MAX_SESSIONS
-        };
-        if let Some(connected) = current.as_ref().filter(has_room) {
+        if let Some(connected) = current.as_ref().filter(|connected| connected.has_room()) {
             return Ok(connected.clone());
         }
-        let connected = self.dial(answer_within).await?;
+        let connected = self.dial(patience).await?;
         *current = Some(connected.clone());
         Ok(connected)
     }
 
-    async fn dial(&self, answer_within: Duration) -> Result<Connected, transport::Error> {
+    async fn dial(&self, patience: Duration) -> Result<Connected, transport::Error> {
         let Inner { connector, remote, name, .. } = &*self.0;
-        let dialed = dial::dial(connector, &remote.address, name, answer_within).await?;
+        let dialed = dial::dial(connector, &remote.address, name, patience).await?;
         let (connection, fingerprint) = dialed;
-        Ok(Connected { connection: Arc::new(connection), fingerprint })
+        Ok(Connected { connection: Arc::new(connection), fingerprint, dialed_at: Instant::now() })
     }
 
-    /// Opens a session that goes on with an earlier one, over a new connection, which others share
-    /// from then on.
-    async fn resume(self, request: Request) -> Result<Opened, Error> {
-        let connected = self.dial(self.answer_within()).await?;
+    /// Takes a connection that failed out of use. What still runs on it may go on.
+    pub(super) async fn forget(&self, failed: &Connected) {
+        let mut current = self.0.current.lock().await;
+        if current.as_ref().is_some_and(|current| current.is(failed)) {
+            *current = None;
+        }
+    }
+
+    /// Opens a session that goes on with one that was lost at this time, over a connection that is
+    /// younger, which others share from then on.
+    async fn resume(self, request: Request, lost_at: Instant) -> Result<Opened, Error> {
+        let shared = self.0.current.lock().await.clone();
+        let younger = |connected: &Connected| connected.dialed_at > lost_at && connected.has_room();
+        let connected = match shared.filter(younger) {
+            Some(connected) => connected,
+            None => self.dial(self.answer_within()).await?,
+        };
         if connected.handle().version() == Version::V1 {
             return Err(Error::CannotContinue);
         }
@@ -177,14 +197,15 @@ impl Link {
     ///
     /// # Errors
     /// The server cannot be reached, or has no such thing.
-    pub async fn titles(&self, token: Option<&super::Secret>) -> Result<Vec<Title>, Error> {
-        let connected = self.connect(self.answer_within()).await?;
-        if connected.handle().version() == Version::V1 {
-            return Err(Error::NeedsVersion2("catalogue"));
+    pub async fn titles(&self, token: Option<&Secret>) -> Result<Vec<Title>, Error> {
+        loop {
+            let asked_at = Instant::now();
+            let connected = self.connect_for("catalogue").await?;
+            let titles = titles(connected.connection(), token, self.answer_within()).await;
+            if !self.is_to_be_asked_again(connected, asked_at, &titles).await {
+                return titles;
+            }
         }
-        let titles = titles(connected.connection(), token, self.answer_within()).await;
-        connected.release(0).await;
-        titles
     }
 
     /// Asks the server about a title.
@@ -194,16 +215,43 @@ impl Link {
     pub async fn describe(
         &self,
         title: &str,
-        token: Option<&super::Secret>,
+        token: Option<&Secret>,
     ) -> Result<Description, Error> {
-        let connected = self.connect(self.answer_within()).await?;
-        if connected.handle().version() == Version::V1 {
-            return Err(Error::NeedsVersion2("titles"));
+        loop {
+            let asked_at = Instant::now();
+            let connected = self.connect_for("titles").await?;
+            let described = describe(connected.connection(), title, token, self.answer_within());
+            let described = described.await;
+            if !self.is_to_be_asked_again(connected, asked_at, &described).await {
+                return described;
+            }
         }
-        let described =
-            questions::describe(connected.connection(), title, token, self.answer_within()).await;
+    }
+
+    /// A connection for a question about what only version 2 has.
+    async fn connect_for(&self, what: &'static str) -> Result<Connected, Error> {
+        let connected = self.connect(self.answer_within()).await?;
+        match connected.handle().version() {
+            Version::V1 => Err(Error::NeedsVersion2(what)),
+            Version::V2 => Ok(connected),
+        }
+    }
+
+    /// Lets a connection go. Returns true if the answer shows that it was lost before it was
+    /// asked: a new one may be good.
+    async fn is_to_be_asked_again<T>(
+        &self,
+        connected: Connected,
+        asked_at: Instant,
+        answer: &Result<T, Error>,
+    ) -> bool {
+        let lost = matches!(answer, Err(Error::Transport(error)) if error.is_transient());
+        if lost {
+            self.forget(&connected).await;
+        }
+        let was_kept = connected.dialed_at < asked_at;
         connected.release(0).await;
-        described
+        lost && was_kept
     }
 
     /// Closes the shared connection, if nothing uses it any more.

@@ -30,11 +30,13 @@ pub(in crate::client) struct Tries {
     link: Link,
     running: JoinSet<Result<Opened, Error>>,
     oldest_first: VecDeque<AbortHandle>,
+    /// When the first of them was started: what is there was lost before.
+    began: Instant,
 }
 
 impl Tries {
     pub(in crate::client) fn new(link: Link) -> Self {
-        Self { link, running: JoinSet::new(), oldest_first: VecDeque::new() }
+        Self { link, running: JoinSet::new(), oldest_first: VecDeque::new(), began: Instant::now() }
     }
 
     pub(in crate::client) fn is_empty(&self) -> bool {
@@ -48,7 +50,10 @@ impl Tries {
         {
             oldest.abort();
         }
-        let started = self.running.spawn(self.link.clone().resume(request));
+        if self.is_empty() {
+            self.began = Instant::now();
+        }
+        let started = self.running.spawn(self.link.clone().resume(request, self.began));
         self.oldest_first.push_back(started);
     }
 

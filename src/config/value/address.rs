@@ -86,6 +86,27 @@ impl From<Listen> for SocketAddr {
     }
 }
 
+/// Where a bridge listens: as [`Listen`], but a port alone is one of loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpListen(SocketAddr);
+
+impl From<HttpListen> for SocketAddr {
+    fn from(HttpListen(address): HttpListen) -> Self {
+        address
+    }
+}
+
+impl FromStr for HttpListen {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+            Ok(port) => Ok(Self((Ipv4Addr::LOCALHOST, port).into())),
+            Err(_) => text.parse::<Listen>().map(|Listen(address)| Self(address)),
+        }
+    }
+}
+
 impl FromStr for Listen {
     type Err = Invalid;
 

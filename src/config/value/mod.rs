@@ -6,6 +6,7 @@
 mod address;
 mod locator;
 mod number;
+mod player;
 mod text;
 
 use std::fmt;
@@ -14,9 +15,10 @@ use std::str::FromStr;
 use serde::Deserialize;
 use toml::Value;
 
-pub use address::{Address, CertificateName, Host, Listen};
+pub use address::{Address, CertificateName, Host, HttpListen, Listen};
 pub use locator::{Locator, url};
 pub use number::{BitRate, Rate, Seconds, Size, Start, Whole};
+pub use player::PlayerCommand;
 pub use text::{Congestion, Pacing, Protocol, Text};
 
 /// A port to connect to.

@@ -1,0 +1,296 @@
+//! The bytes of a title.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use hyper::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED,
+};
+use hyper::{Response, StatusCode};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::debug;
+
+use super::conditional::{Resource, Selection};
+use super::media_type::content_type;
+use super::requests::Running;
+use super::{Bridge, BridgeEvent};
+use crate::client::{
+    self, Description, Error, MediaStream, Outcome, PlayEvent, PlaySettings, Rate, Sink, Start,
+};
+use crate::http::{Body, full, not_found, stream};
+use crate::protocol::{MAX_TITLE, NackCode};
+use crate::session::client::End;
+
+/// How long it is believed what a title is where nothing of it is fetched, which would show.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// What was said of a title, and when.
+#[derive(Debug, Clone)]
+pub(super) struct Described {
+    at: Instant,
+    description: Arc<Description>,
+}
+
+impl Described {
+    fn resource(&self) -> Resource {
+        let Description { size, validator, modified, .. } = &*self.description;
+        let hex = || validator.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let since = modified.map(Duration::from_millis);
+        Resource {
+            size: *size,
+            etag: (!validator.is_empty()).then(|| format!("\"{}\"", hex())),
+            modified: since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)),
+        }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.at.elapsed() < BELIEVED
+    }
+}
+
+impl Bridge {
+    /// The answer to a request for a title.
+    pub(super) async fn title(
+        self: &Arc<Self>,
+        title: &str,
+        headers: &HeaderMap,
+        is_head: bool,
+    ) -> Response<Body> {
+        let is_other = self.only.as_ref().is_some_and(|only| only != title);
+        if title.is_empty() || title.len() > MAX_TITLE || is_other {
+            return not_found();
+        }
+        let known = self.descriptions.get(title).filter(|known| !is_head || known.is_fresh());
+        let known = match known {
+            Some(known) => Ok(known),
+            None => self.describe(title).await,
+        };
+        match known {
+            Ok(known) => self.title_known_as(title, known, headers, is_head).await,
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// The answer to a request for a title of which it is known what it was.
+    async fn title_known_as(
+        self: &Arc<Self>,
+        title: &str,
+        mut known: Described,
+        headers: &HeaderMap,
+        is_head: bool,
+    ) -> Response<Body> {
+        loop {
+            let resource = known.resource();
+            let selection = match is_head {
+                true => Selection::precondition(headers, &resource).unwrap_or(Selection::Whole),
+                false => Selection::of(headers, &resource),
+            };
+            let outcome = match (&selection, resource.size) {
+                (Selection::Whole, Some(0)) => Ok(None),
+                (Selection::Whole, end) if !is_head => {
+                    self.fetch(title, &known.description, 0, end).await.map(Some)
+                }
+                (Selection::Part(range), _) => {
+                    let end = Some(range.end);
+                    self.fetch(title, &known.description, range.start, end).await.map(Some)
+                }
+                _ if known.is_fresh() => Ok(None),
+                // What nothing is fetched for has to be asked for.
+                _ => Err(changed()),
+            };
+            match outcome {
+                Ok(body) => return response(&selection, &known, &resource, body),
+                Err(error) if is_change(&error) && !known.is_fresh() => {
+                    known = match self.describe(title).await {
+                        Ok(known) => known,
+                        Err(error) => return self.failed(error),
+                    };
+                }
+                Err(error) => return self.failed(error),
+            }
+        }
+    }
+
+    /// Asks the server what a title is, and remembers it.
+    pub(super) async fn describe(&self, title: &str) -> Result<Described, Error> {
+        let described = self.link.describe(title, self.settings.token.as_ref()).await;
+        let description = described.inspect_err(|_| _ = self.descriptions.remove(title))?;
+        let described = Described { at: Instant::now(), description: Arc::new(description) };
+        self.descriptions.insert(title.to_owned(), described.clone());
+        Ok(described)
+    }
+
+    /// Begins to fetch a stretch of a title, which ends when nobody reads it any more.
+    async fn fetch(
+        self: &Arc<Self>,
+        title: &str,
+        description: &Description,
+        start: u64,
+        end: Option<u64>,
+    ) -> Result<MediaStream, Error> {
+        let settings = PlaySettings {
+            title: Some(title.to_owned()),
+            start: Start::Byte(start),
+            end,
+            validator: Some(description.validator.clone()).filter(|bytes| !bytes.is_empty()),
+            rate: Rate::Max,
+            verify: false,
+            require_digest: false,
+            script: None,
+            ..self.settings.clone()
+        };
+        let (sink, stream) = Sink::stream();
+        let (begin, begun) = oneshot::channel();
+        let play = tokio::spawn(play(self.clone(), settings, sink, end, begin));
+        match begun.await {
+            Ok(()) => Ok(stream),
+            Err(_) => match play.await {
+                Ok(Some(error)) => Err(error),
+                // It stopped because nobody waits for it, or panicked, which was said.
+                _ => Err(Error::Session(End::Cut)),
+            },
+        }
+    }
+}
+
+/// Plays what a request asks for. Returns why it failed if it did before `begin` was told that the
+/// server granted it; the bridge notes it otherwise.
+async fn play(
+    bridge: Arc<Bridge>,
+    settings: PlaySettings,
+    sink: Sink,
+    end: Option<u64>,
+    begin: oneshot::Sender<()>,
+) -> Option<Error> {
+    let began = Instant::now();
+    let title = settings.title.clone().unwrap_or_default();
+    let start = match settings.start {
+        Start::Byte(start) => start,
+        Start::Fraction(_) => 0,
+    };
+    let (publish, snapshot) = watch::channel(client::Snapshot::default());
+    let request = bridge.requests.add(Running::new(title.clone(), start, end, snapshot));
+    let _running = RunningGuard { bridge: bridge.clone(), request };
+    // Nobody steers it.
+    let (_steer, commands) = mpsc::unbounded_channel();
+    let mut begin = Some(begin);
+    let report = |event| match event {
+        PlayEvent::Accepted { .. } => {
+            if let Some(begin) = begin.take() {
+                let title = title.clone();
+                (bridge.report)(BridgeEvent::Request { request, title, start, end });
+                let _ = begin.send(());
+            }
+        }
+        PlayEvent::Reconnecting { attempt, delay, offset, cause } => {
+            (bridge.report)(BridgeEvent::Reconnecting { request, attempt, delay, offset, cause });
+        }
+        _ => {}
+    };
+    let played = client::play(&bridge.link, &settings, sink, commands, publish, report).await;
+    let has_begun = begin.is_none();
+    if !has_begun {
+        debug!(title, ?played, "a request came to nothing");
+        return played.err();
+    }
+    let complete = matches!(played, Ok(Outcome::Complete(_)));
+    let bytes = bridge.requests.remove(request);
+    let failure = played.err();
+    let cause = failure.as_ref().map(ToString::to_string);
+    let elapsed = began.elapsed();
+    (bridge.report)(BridgeEvent::RequestClosed { request, title, complete, bytes, elapsed, cause });
+    if let Some(error) = failure {
+        bridge.note_failure(error);
+    }
+    None
+}
+
+/// Takes a request out however it ends.
+struct RunningGuard {
+    bridge: Arc<Bridge>,
+    request: u32,
+}
+
+impl Drop for RunningGuard {
+    fn drop(&mut self) {
+        self.bridge.requests.remove(self.request);
+    }
+}
+
+/// Whether the server has other media than is known.
+fn is_change(error: &Error) -> bool {
+    let changed = NackCode::MediaChanged as u16;
+    let past_the_end = NackCode::PastTheEnd as u16;
+    match error {
+        Error::Session(End::Refused { code, .. }) => [changed, past_the_end].contains(code),
+        Error::Session(End::Discontinuity(_)) => true,
+        _ => false,
+    }
+}
+
+fn changed() -> Error {
+    Error::Session(End::refused(NackCode::MediaChanged as u16, crate::protocol::Options::default()))
+}
+
+/// The response of a selection, whose bytes are in `body` where there are any to come.
+fn response(
+    selection: &Selection,
+    known: &Described,
+    resource: &Resource,
+    body: Option<MediaStream>,
+) -> Response<Body> {
+    let body = match body {
+        Some(mut media) => stream(move |context| media.poll_next(context)),
+        None => full(""),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = match selection {
+        Selection::Whole => StatusCode::OK,
+        Selection::Part(_) => StatusCode::PARTIAL_CONTENT,
+        Selection::NotModified => StatusCode::NOT_MODIFIED,
+        Selection::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        Selection::Unsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+    };
+    let headers = response.headers_mut();
+    let mut put = |name, value: String| {
+        // All of them are made of digits and letters of ours.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    };
+    if let Some(etag) = &resource.etag {
+        put(ETAG, etag.clone());
+    }
+    if let Some(modified) = resource.modified.filter(|time| is_http_date(*time)) {
+        put(LAST_MODIFIED, httpdate::fmt_http_date(modified));
+    }
+    let size = resource.size.map_or("*".to_owned(), |size| size.to_string());
+    match (selection, resource.size) {
+        (Selection::Whole, Some(size)) => put(CONTENT_LENGTH, size.to_string()),
+        (Selection::Part(range), _) => {
+            put(CONTENT_LENGTH, (range.end - range.start).to_string());
+            put(CONTENT_RANGE, format!("bytes {}-{}/{size}", range.start, range.end - 1));
+        }
+        (Selection::Unsatisfiable, _) => put(CONTENT_RANGE, format!("bytes */{size}")),
+        _ => {}
+    }
+    if matches!(selection, Selection::Whole | Selection::Part(_)) {
+        headers.insert(CONTENT_TYPE, content_type(&known.description.media_type));
+        if resource.size.is_some() {
+            headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        }
+        // Whatever a browser takes it for, it runs nothing of it.
+        let policy = HeaderValue::from_static("default-src 'none'; media-src 'self'; sandbox");
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    // A browser may keep it, but asks whether it is still the same.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response
+}
+
+/// Whether HTTP has words for a time: `httpdate` panics beyond the year 9999.
+fn is_http_date(time: SystemTime) -> bool {
+    const END: Duration = Duration::from_secs(253_402_300_800);
+    time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < END)
+}
