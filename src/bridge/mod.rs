@@ -26,9 +26,8 @@ use percent_encoding::percent_decode_str;
 use quick_cache::sync::Cache;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Error, Link, PlaySettings, Title};
+use crate::client::{Description, Error, Link, PlaySettings, Title};
 use crate::http::{Body, HttpListener, not_found, refuse_method, text};
-use title::Described;
 
 pub(crate) use event::BridgeEvent;
 pub(crate) use requests::{Requests, Running};
@@ -53,7 +52,7 @@ pub(crate) struct Bridge {
     secret: String,
     address: SocketAddr,
     requests: Arc<Requests>,
-    descriptions: Cache<String, Described>,
+    descriptions: Cache<String, Arc<Description>>,
     titles: tokio::sync::Mutex<Option<(Instant, Arc<[Title]>)>>,
     last_failure: Mutex<Option<Error>>,
     report: Box<dyn Fn(BridgeEvent) + Send + Sync>,

@@ -22,30 +22,18 @@ use crate::http::{Body, full, not_found, stream};
 use crate::protocol::{MAX_TITLE, NackCode};
 use crate::session::client::End;
 
-/// How long it is believed what a title is where nothing of it is fetched, which would show.
-const BELIEVED: Duration = Duration::from_secs(1);
+/// How often a title may change while a request for it is answered.
+const MOST_CHANGES: usize = 3;
 
-/// What was said of a title, and when.
-#[derive(Debug, Clone)]
-pub(super) struct Described {
-    at: Instant,
-    description: Arc<Description>,
-}
-
-impl Described {
-    fn resource(&self) -> Resource {
-        let Description { size, validator, modified, .. } = &*self.description;
-        let hex = || validator.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let since = modified.map(Duration::from_millis);
-        Resource {
-            size: *size,
-            etag: (!validator.is_empty()).then(|| format!("\"{}\"", hex())),
-            modified: since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)),
-        }
-    }
-
-    fn is_fresh(&self) -> bool {
-        self.at.elapsed() < BELIEVED
+/// What the conditions of a request are compared with.
+fn resource(description: &Description) -> Resource {
+    let Description { size, validator, modified, .. } = description;
+    let hex = || validator.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let since = modified.map(Duration::from_millis);
+    Resource {
+        size: *size,
+        etag: (!validator.is_empty()).then(|| format!("\"{}\"", hex())),
+        modified: since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)),
     }
 }
 
@@ -61,64 +49,50 @@ impl Bridge {
         if title.is_empty() || title.len() > MAX_TITLE || is_other {
             return not_found();
         }
-        let known = self.descriptions.get(title).filter(|known| !is_head || known.is_fresh());
-        let known = match known {
-            Some(known) => Ok(known),
-            None => self.describe(title).await,
-        };
-        match known {
-            Ok(known) => self.title_known_as(title, known, headers, is_head).await,
-            Err(error) => self.failed(error),
-        }
-    }
-
-    /// The answer to a request for a title of which it is known what it was.
-    async fn title_known_as(
-        self: &Arc<Self>,
-        title: &str,
-        mut known: Described,
-        headers: &HeaderMap,
-        is_head: bool,
-    ) -> Response<Body> {
+        // What is remembered is good for a fetch, which shows whether it still holds.
+        let mut remembered = self.descriptions.get(title).filter(|_| !is_head);
+        let mut tries = 0..MOST_CHANGES;
         loop {
-            let resource = known.resource();
+            let is_remembered = remembered.is_some();
+            let known = match remembered.take() {
+                Some(known) => known,
+                None => match self.describe(title).await {
+                    Ok(known) => known,
+                    Err(error) => return self.failed(error),
+                },
+            };
+            let resource = resource(&known);
             let selection = match is_head {
                 true => Selection::precondition(headers, &resource).unwrap_or(Selection::Whole),
                 false => Selection::of(headers, &resource),
             };
-            let outcome = match (&selection, resource.size) {
-                (Selection::Whole, Some(0)) => Ok(None),
-                (Selection::Whole, end) if !is_head => {
-                    self.fetch(title, &known.description, 0, end).await.map(Some)
+            let part = match &selection {
+                Selection::Whole if !is_head && resource.size != Some(0) => {
+                    Some((0, resource.size))
                 }
-                (Selection::Part(range), _) => {
-                    let end = Some(range.end);
-                    self.fetch(title, &known.description, range.start, end).await.map(Some)
-                }
-                _ if known.is_fresh() => Ok(None),
-                // What nothing is fetched for has to be asked for.
-                _ => Err(changed()),
+                Selection::Part(range) => Some((range.start, Some(range.end))),
+                _ if is_remembered => continue,
+                _ => None,
             };
-            match outcome {
-                Ok(body) => return response(&selection, &known, &resource, body),
-                Err(error) if is_change(&error) && !known.is_fresh() => {
-                    known = match self.describe(title).await {
-                        Ok(known) => known,
-                        Err(error) => return self.failed(error),
-                    };
-                }
+            let media = match part {
+                None => Ok(None),
+                Some((start, end)) => self.fetch(title, &known, start, end).await.map(Some),
+            };
+            match media {
+                Ok(media) => return response(&selection, &known, &resource, media),
+                Err(error) if is_change(&error) && tries.next().is_some() => {}
                 Err(error) => return self.failed(error),
             }
         }
     }
 
     /// Asks the server what a title is, and remembers it.
-    pub(super) async fn describe(&self, title: &str) -> Result<Described, Error> {
+    pub(super) async fn describe(&self, title: &str) -> Result<Arc<Description>, Error> {
         let described = self.link.describe(title, self.settings.token.as_ref()).await;
         let description = described.inspect_err(|_| _ = self.descriptions.remove(title))?;
-        let described = Described { at: Instant::now(), description: Arc::new(description) };
-        self.descriptions.insert(title.to_owned(), described.clone());
-        Ok(described)
+        let description = Arc::new(description);
+        self.descriptions.insert(title.to_owned(), description.clone());
+        Ok(description)
     }
 
     /// Begins to fetch a stretch of a title, which ends when nobody reads it any more.
@@ -229,14 +203,10 @@ fn is_change(error: &Error) -> bool {
     }
 }
 
-fn changed() -> Error {
-    Error::Session(End::refused(NackCode::MediaChanged as u16, crate::protocol::Options::default()))
-}
-
 /// The response of a selection, whose bytes are in `body` where there are any to come.
 fn response(
     selection: &Selection,
-    known: &Described,
+    known: &Description,
     resource: &Resource,
     body: Option<MediaStream>,
 ) -> Response<Body> {
@@ -276,7 +246,7 @@ fn response(
         _ => {}
     }
     if matches!(selection, Selection::Whole | Selection::Part(_)) {
-        headers.insert(CONTENT_TYPE, content_type(&known.description.media_type));
+        headers.insert(CONTENT_TYPE, content_type(&known.media_type));
         if resource.size.is_some() {
             headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::{Error, Remote, Secret, Title};
 use crate::protocol::Version;
+use crate::session::Allowance;
 use crate::transport::{self, Address, Connection, ConnectionHandle, Connector, Fingerprint};
 
 pub(super) use nearest::nearest;
@@ -27,6 +28,14 @@ pub(super) use tries::Tries;
 
 /// Sessions on one connection: a server keeps one of its streams for LIST.
 const MAX_SESSIONS: usize = 15;
+
+/// Sessions that are opened on one connection within [`ALLOWANCE_TIME`]: a server ends one that
+/// sends more than 100 PDUs in that time, and each session takes two, and one for each heartbeat and
+/// pause.
+const MAX_OPENED: u32 = 24;
+
+/// Over how long openings are counted.
+const ALLOWANCE_TIME: Duration = Duration::from_secs(5);
 
 /// How to get to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +75,8 @@ pub(super) struct Connected {
     connection: Arc<Connection>,
     pub(super) fingerprint: Fingerprint,
     dialed_at: Instant,
+    /// What may still be opened on it.
+    allowance: Arc<Mutex<Allowance>>,
 }
 
 impl Connected {
@@ -81,6 +92,12 @@ impl Connected {
     fn has_room(&self) -> bool {
         // One reference is the link's own.
         self.handle().is_open() && Arc::strong_count(&self.connection) <= MAX_SESSIONS
+    }
+
+    /// Takes the opening of a session into account; returns false if the server may take one more
+    /// for a flood.
+    async fn take_turn(&self) -> bool {
+        self.allowance.lock().await.take(self.dialed_at.elapsed())
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -151,7 +168,10 @@ impl Link {
         }
         // Held while it is dialed: who comes meanwhile shares what comes of it.
         let mut current = self.0.current.lock().await;
-        if let Some(connected) = current.as_ref().filter(|connected| connected.has_room()) {
+        if let Some(connected) = current.as_ref()
+            && connected.has_room()
+            && connected.take_turn().await
+        {
             return Ok(connected.clone());
         }
         let connected = self.dial(patience).await?;
@@ -163,7 +183,12 @@ impl Link {
         let Inner { connector, remote, name, .. } = &*self.0;
         let dialed = dial::dial(connector, &remote.address, name, patience).await?;
         let (connection, fingerprint) = dialed;
-        Ok(Connected { connection: Arc::new(connection), fingerprint, dialed_at: Instant::now() })
+        Ok(Connected {
+            connection: Arc::new(connection),
+            fingerprint,
+            dialed_at: Instant::now(),
+            allowance: Arc::new(Mutex::new(Allowance::new(MAX_OPENED, ALLOWANCE_TIME))),
+        })
     }
 
     /// Takes a connection that failed out of use. What still runs on it may go on.
