@@ -1,1 +1,219 @@
-//! (to come)
+//! The page in a real browser: Chromium without a window, driven over its DevTools protocol.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tungstenite::stream::MaybeTlsStream;
+use tungstenite::{Message, WebSocket};
+
+use crate::client::Bridge;
+use crate::common::{next_event, quicstream};
+use crate::programs::film;
+
+/// How long a page may take over anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A tab of a browser that ends with the test.
+struct Tab {
+    browser: Child,
+    socket: WebSocket<MaybeTlsStream<TcpStream>>,
+    session: String,
+    last_id: u64,
+    /// What the page's console said that it should not.
+    complaints: Vec<String>,
+}
+
+impl Tab {
+    fn open(profile: &Path) -> Self {
+        let mut browser = Command::new("chromium")
+            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"])
+            .args(["--autoplay-policy=no-user-gesture-required", "--mute-audio"])
+            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg("about:blank")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(browser.stderr.take().unwrap()).lines();
+        let url = stderr
+            .find_map(|line| Some(line.unwrap().split_once("listening on ")?.1.to_owned()))
+            .expect("the browser says where its protocol is");
+        std::thread::spawn(move || stderr.for_each(drop));
+        let (socket, _) = tungstenite::connect(url).unwrap();
+        let mut tab =
+            Self { browser, socket, session: String::new(), last_id: 0, complaints: Vec::new() };
+        let target = tab.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let attached = tab.call("Target.attachToTarget", attach);
+        tab.session = attached["sessionId"].as_str().unwrap().to_owned();
+        for domain in ["Runtime", "Log", "Page"] {
+            tab.call(&format!("{domain}.enable"), json!({}));
+        }
+        tab
+    }
+
+    /// Calls a method of the browser.
+    fn call(&mut self, method: &str, params: Value) -> Value {
+        self.last_id += 1;
+        let mut message = json!({ "id": self.last_id, "method": method, "params": params });
+        if !self.session.is_empty() {
+            message["sessionId"] = json!(self.session);
+        }
+        self.socket.send(Message::text(message.to_string())).unwrap();
+        loop {
+            let Message::Text(text) = self.socket.read().unwrap() else { continue };
+            let answer: Value = serde_json::from_str(&text).unwrap();
+            if answer["id"] == self.last_id {
+                assert_eq!(answer["error"], Value::Null, "{method}: {answer}");
+                return answer["result"].clone();
+            }
+            let complaint = match answer["method"].as_str() {
+                Some("Log.entryAdded") => answer["params"]["entry"]["level"] == "error",
+                Some("Runtime.exceptionThrown") => true,
+                _ => false,
+            };
+            if complaint {
+                self.complaints.push(answer["params"].to_string());
+            }
+        }
+    }
+
+    /// The value of an expression in the page.
+    fn value(&mut self, expression: &str) -> Value {
+        let params =
+            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let result = self.call("Runtime.evaluate", params);
+        assert_eq!(result["exceptionDetails"], Value::Null, "{expression}: {result}");
+        result["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true.
+    fn wait_for(&mut self, expression: &str) {
+        let began = Instant::now();
+        while self.value(expression) != true {
+            let page =
+                "document.body.innerText + (media && media.error ? media.error.message : '')";
+            assert!(began.elapsed() < PATIENCE, "{expression}\n{}", self.value(page));
+            // The page has the processor meanwhile.
+            self.value("new Promise((done) => setTimeout(done, 50))");
+        }
+    }
+
+    fn screenshot(&mut self, width: u32, scheme: &str, path: PathBuf) {
+        let feature = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.call("Emulation.setEmulatedMedia", json!({ "features": feature }));
+        let size = json!({
+            "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500
+        });
+        self.call("Emulation.setDeviceMetricsOverride", size);
+        let shot = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
+        std::fs::write(path, base64(shot["data"].as_str().unwrap())).unwrap();
+    }
+}
+
+impl Drop for Tab {
+    fn drop(&mut self) {
+        // Killed, it would leave its helpers behind.
+        let close = json!({ "id": 0, "method": "Browser.close" });
+        let _ = self.socket.send(Message::text(close.to_string()));
+        let _ = self.browser.wait();
+    }
+}
+
+/// The bytes of base64.
+fn base64(text: &str) -> Vec<u8> {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits: Vec<_> =
+        text.bytes().filter_map(|byte| alphabet.iter().position(|digit| *digit == byte)).collect();
+    digits
+        .chunks(4)
+        .flat_map(|four| {
+            let bits = four.iter().fold(0, |bits, digit| bits << 6 | *digit as u32);
+            let bits = bits << (6 * (4 - four.len()));
+            bits.to_be_bytes()[1..four.len()].to_vec()
+        })
+        .collect()
+}
+
+/// Starts a server; returns it, its output and its address.
+fn serve(dir: &Path, listen: &str) -> (Child, impl BufRead, String) {
+    let mut command = quicstream(dir);
+    command.args(["serve", "--json", "--listen", listen]).arg(dir.join("media"));
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let address = next_event(&mut stdout).unwrap()["addr"].as_str().unwrap().to_owned();
+    (child, stdout, address)
+}
+
+#[test]
+#[ignore = "needs chromium and ffmpeg"]
+fn a_film_plays_and_seeks_in_a_browser_and_survives_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = dir.path().join("media");
+    std::fs::create_dir(&media).unwrap();
+    film(&media.join("film.webm"), 60, &["-c:v", "libvpx", "-b:v", "600k", "-c:a", "libopus"]);
+    film(&media.join("sound.ogg"), 5, &["-vn", "-c:a", "libopus"]);
+    std::fs::write(media.join("<img src=x onerror=alert(1)>.bin"), [0; 1000]).unwrap();
+    let (mut child, _events, address) = serve(dir.path(), "127.0.0.1:0");
+    let mut play = quicstream(dir.path());
+    play.args(["play", &address]);
+    let bridge = Bridge::of(play);
+
+    let mut tab = Tab::open(&dir.path().join("profile"));
+    tab.call("Page.navigate", json!({ "url": bridge.url }));
+    tab.wait_for("document.querySelectorAll('#titles button').length === 3");
+    assert_eq!(tab.value("document.querySelectorAll('main img').length"), 0);
+    tab.value("document.getElementById('filter').value = 'FILM'; show()");
+    assert_eq!(tab.value("document.querySelectorAll('#titles button').length"), 1);
+    tab.value("document.querySelector('#titles button').click()");
+    tab.wait_for("media !== null && media.currentTime > 0.5");
+    tab.value("media.currentTime = media.duration * 0.75");
+    tab.wait_for("!media.seeking && media.currentTime > 45.5");
+
+    // The server dies and comes back, and the player goes on.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (mut child, _events, _) = serve(dir.path(), &address);
+    tab.value("media.currentTime = 5");
+    tab.wait_for("!media.seeking && media.currentTime > 5.5 && media.currentTime < 45");
+    tab.wait_for("document.getElementById('state').textContent === 'connected'");
+    assert_eq!(tab.value("media.error"), Value::Null);
+    assert_eq!(tab.complaints, [""; 0]);
+
+    if let Some(shots) = std::env::var_os("SCREENSHOTS").map(PathBuf::from) {
+        tab.value("document.getElementById('filter').value = ''; show(); media.pause()");
+        for width in [360, 1280] {
+            for scheme in ["light", "dark"] {
+                tab.screenshot(width, scheme, shots.join(format!("{width}-{scheme}.png")));
+            }
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn what_a_browser_cannot_play_is_said_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let media = dir.path().join("media");
+    std::fs::create_dir(&media).unwrap();
+    std::fs::write(media.join("noise.mp4"), vec![7; 100_000]).unwrap();
+    let (mut child, _events, address) = serve(dir.path(), "127.0.0.1:0");
+    let mut play = quicstream(dir.path());
+    play.args(["play", &address]);
+    let bridge = Bridge::of(play);
+    let mut tab = Tab::open(&dir.path().join("profile"));
+    tab.call("Page.navigate", json!({ "url": bridge.url }));
+    tab.wait_for("!document.getElementById('unplayable').hidden");
+    let why = tab.value("document.getElementById('why').textContent");
+    assert!(why.as_str().unwrap().contains("mpv or VLC"), "{why}");
+    let command = tab.value("document.getElementById('command').textContent");
+    assert_eq!(command, format!("mpv '{}t/noise.mp4'", bridge.url));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
