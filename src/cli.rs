@@ -52,10 +52,11 @@ const PLAY_EXAMPLES: &str = "\
 Examples:
   quicstream play --embedded                 see it work, without a server
   quicstream play                            play from this machine
-  quicstream play 192.0.2.7 -o - | ffplay -  watch
+  quicstream play 192.0.2.7 --player mpv     watch what there is
+  quicstream play 192.0.2.7 --http           watch in a browser
   quicstream play 192.0.2.7 --list           see what there is
   quicstream play 192.0.2.7/clips/intro.mp4 -O           into intro.mp4
-  quicstream play 192.0.2.7/film.ts --start 25% -o - | mpv -
+  quicstream play 192.0.2.7 -o - | ffplay -
   quicstream play 'quicstream://192.0.2.7:9000/film.mp4?pin=abcd...' -o film.mp4
   quicstream play '[2001:db8::7]:9000' --pin AB:CD:... -o film.mp4
   quicstream play media.example --ca ca.pem --json";

@@ -7,8 +7,10 @@
 //!   main          cli
 //!     └─ commands ─┴─ config          what a user types, and the settings it comes to
 //!          │    └──── ui              bars, lines, JSON, keys
+//!          ├─ admin ─┐                metrics and health of a server
+//!          ├─ bridge ┴─ http          titles and byte ranges for players and browsers
 //!          ├─ server ── media         sessions for many clients, and what they are fed
-//!          ├─ client                  one session into a sink
+//!          ├─ client                  a link to a server, and fetches over it into sinks
 //!          │    │
 //!          └─ transport               QUIC and TLS: nothing else names s2n-quic or rustls
 //!               │
@@ -37,7 +39,8 @@
 //! | who may come in, and who may watch | `server::admission`, `server::tokens` |
 //! | what is granted to whom | `server::grant` |
 //! | what is counted | `server::counters`, and its line in `admin::metrics` |
-//! | when and how a lost session is tried again | `client::retry`, `client::link`, `client::silence` |
+//! | when and how a lost session is tried again | `client::link`, `client::fetch` (`retry`, `silence`) |
+//! | what a player or a browser is answered | `bridge`; its page is in `assets/web` |
 //! | what becomes of the file of a play | `client::sink` |
 //! | an event | `client::PlayEvent` or `server::ServeEvent`, which serde makes its JSON, and its words in `ui::play::words` or `ui::serve::words` |
 //! | an exit code | `exit` |

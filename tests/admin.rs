@@ -169,3 +169,29 @@ fn a_certificate_is_exchanged_while_sessions_run() {
     running.wait().unwrap();
     assert_ne!(old, fs::read(&cert).unwrap());
 }
+
+#[test]
+fn a_service_manager_hears_that_it_is_ready_alive_and_stopping() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    let mut serve = Serve::start_as(
+        |mut command| {
+            command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "20000");
+            command
+        },
+        [""; 0],
+    );
+    let hear = || {
+        let mut message = [0; 256];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap().trim_end().to_owned()
+    };
+    assert_eq!(hear(), "READY=1");
+    assert_eq!(hear(), "WATCHDOG=1");
+    assert_eq!(hear(), "WATCHDOG=1");
+    serve.signal("-TERM");
+    while hear() != "STOPPING=1" {}
+    assert_eq!(serve.wait(), Some(0));
+}

@@ -11,6 +11,9 @@ pub(super) fn is_ours(host: &str, bound: SocketAddr) -> bool {
     let Some(authority) = host.parse::<Authority>().ok().filter(|_| !host.contains('@')) else {
         return false;
     };
+    if authority.host() != host && authority.port_u16().is_none() {
+        return false;
+    }
     let name = authority.host().to_ascii_lowercase();
     let literal = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
     match literal.parse::<IpAddr>() {

@@ -9,6 +9,7 @@ mod reload;
 mod resources;
 mod serve;
 mod stop;
+mod supervisor;
 mod watched;
 
 use std::io::{self, Write as _};

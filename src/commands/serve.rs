@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::job::JobSignals;
 use super::reload::{self, IdentityFiles, TokenFile};
 use super::stop::{self, Stop};
+use super::supervisor;
 use crate::config::{self, Credentials, ServeConfig};
 use crate::http::HttpListener;
 use crate::media::{self, Library};
@@ -51,8 +52,9 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let ui = ui::serve(config.report, sessions.clone()).context("cannot start")?;
     super::start_log(config.report, ui.has_colors(), ui.sender());
     let events = ui.sender();
+    let address = listener.address();
     events.send(ServeEvent::Listening {
-        addr: listener.address(),
+        addr: address,
         fingerprint: identity.fingerprint(),
         media: library.name(),
         url: url(&listener, &identity, &library),
@@ -63,6 +65,9 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let identity_files = IdentityFiles::new(&config.credentials, &identity, active);
     let tokens = token_file.as_ref().map(TokenFile::tokens);
     let server = Arc::new(Server::new(config.server, library, admission, tokens, sessions, report));
+    if config.tokens.is_none() && !address.ip().is_loopback() {
+        tracing::warn!("anybody who can reach {address} can watch; --tokens FILE says who may");
+    }
     warn_of_small_buffers(config.transport.socket_buffer);
     warn_of_dates(&identity, &config.credentials);
 
@@ -74,6 +79,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         let maintained = server.clone();
         let until = shutdown.clone();
         tokio::spawn(async move { maintained.maintain(until).await });
+        let informed = tokio::spawn(supervisor::inform(server.clone(), shutdown.clone()));
         let ended = CancellationToken::new();
         let admin = admin.map(|listener| {
             let (server, draining) = (server.clone(), shutdown.clone());
@@ -87,6 +93,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         }
         let served = server.serve(listener, shutdown).await;
         ended.cancel();
+        let _ = informed.await;
         if let Some(admin) = admin {
             let _ = admin.await;
         }

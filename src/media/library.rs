@@ -1,13 +1,13 @@
 //! From the title that a client asks for to what a session streams.
 
 use std::path::Path;
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::file::File;
 use super::file_source::Files;
@@ -18,10 +18,7 @@ use super::trouble::Troubles;
 use super::{Cache, Entry, Error, Found, Media, MediaCounters, blocking};
 use crate::protocol::Digest;
 
-/// For how long a catalogue that is still in use is good for others, too.
-const FRESH: Duration = Duration::from_secs(1);
-
-/// For how long a catalogue is kept that nobody waited for any more when it was made.
+/// For how long a catalogue is good for all who ask.
 const KEPT: Duration = Duration::from_secs(5);
 
 /// The clip that is served where no other media is named.
@@ -43,6 +40,7 @@ pub struct Library {
     files: Files,
     /// Titles that are no files.
     sources: Vec<Found<Arc<dyn Source>>>,
+    /// The newest catalogue. Whoever reads a directory holds the lock.
     catalogue: Arc<Mutex<Option<CachedCatalogue>>>,
     troubles: Troubles,
 }
@@ -101,12 +99,10 @@ impl Library {
         if let Some(found) = self.source(title) {
             return Ok(Media::new(found.clone()));
         }
-        let title = title.map(str::to_owned);
-        self.open_file(move |root| match title {
-            Some(title) => root.open(&title, bitrate),
-            None => root.open_only(bitrate),
-        })
-        .await
+        match title.map(str::to_owned) {
+            Some(title) => self.open_file(move |root| root.open(&title, bitrate)).await,
+            None => self.find_file(move |root| root.open_only(bitrate)).await,
+        }
     }
 
     /// Opens what a client of version 1 gets, which cannot name a title: the only one, or of a
@@ -118,7 +114,7 @@ impl Library {
         if let Some(found) = self.source(None) {
             return Ok(Media::new(found.clone()));
         }
-        self.open_file(move |root| root.open_first(bitrate)).await
+        self.find_file(move |root| root.open_first(bitrate)).await
     }
 
     /// The digest of what `title` was when it had this validator, if that was here and is known.
@@ -126,33 +122,31 @@ impl Library {
         self.files.digest_behind(title, validator)
     }
 
-    /// All that can be opened now, sorted by title. This opens every file once: for 100,000 it
-    /// takes about 0.6 s of one thread, which is not the caller's, and 12 MiB.
-    ///
-    /// There is one walk at a time, and who asks while another's catalogue is fresh and still in
-    /// use gets the same: many that ask at once multiply neither the work nor the memory. One that
-    /// nobody waited for to its end is kept for the next, for a few seconds.
+    /// All that can be opened, sorted by title, as it was at most five seconds ago. This opens
+    /// every file once: for 100,000 it takes about 0.6 s of one thread, which is not the caller's,
+    /// and 12 MiB. There is one walk at a time, and all who ask meanwhile get the same.
     ///
     /// # Errors
     /// The directory cannot be read to its end, or the server is in trouble; that is in the log
     /// then. What is wrong with a single title only leaves it out.
     pub async fn catalogue(self: &Arc<Self>) -> Result<Arc<[Entry]>, Error> {
+        if self.only_title().is_some() {
+            let library = self.clone();
+            return blocking(move || library.entries()).await;
+        }
         let mut latest = self.catalogue.clone().lock_owned().await;
-        if let Some(entries) = latest.as_mut().and_then(CachedCatalogue::claim) {
-            return Ok(entries);
+        if let Some(known) = latest.as_ref().filter(|known| known.made.elapsed() < KEPT) {
+            return Ok(known.entries.clone());
         }
         let library = self.clone();
         // The lock goes with the walk: who stops waiting for one does not make room for the next.
-        let (mut latest, entries) = blocking(move || {
+        let entries = blocking(move || {
             let entries = library.entries().inspect_err(|error| library.troubles.say(error))?;
-            *latest = Some(CachedCatalogue::new(&entries));
-            library.forget_unclaimed();
-            Ok((latest, entries))
+            *latest = Some(CachedCatalogue { made: Instant::now(), entries: entries.clone() });
+            Ok::<_, Error>(entries)
         })
         .await?;
-        if let Some(cached) = &mut *latest {
-            cached.unclaimed = None;
-        }
+        self.forget_catalogue_later();
         Ok(entries)
     }
 
@@ -161,16 +155,14 @@ impl Library {
         self.files.counters()
     }
 
-    /// Drops what nobody has claimed when its time is over.
-    fn forget_unclaimed(&self) {
+    /// Drops the catalogue when its time is over.
+    fn forget_catalogue_later(&self) {
         let catalogue = Arc::downgrade(&self.catalogue);
         Handle::current().spawn(async move {
             sleep(KEPT).await;
-            if let Some(catalogue) = catalogue.upgrade()
-                && let Some(cached) = &mut *catalogue.lock().await
-                && cached.made.elapsed() >= KEPT
-            {
-                cached.unclaimed = None;
+            if let Some(catalogue) = catalogue.upgrade() {
+                let mut latest = catalogue.lock().await;
+                latest.take_if(|known| known.made.elapsed() >= KEPT);
             }
         });
     }
@@ -197,6 +189,20 @@ impl Library {
         .await
     }
 
+    /// Opens a file that has to be looked for: nobody else reads a directory meanwhile.
+    async fn find_file(
+        self: &Arc<Self>,
+        find: impl FnOnce(&Root) -> Result<Found<File>, Error> + Send + 'static,
+    ) -> Result<Media, Error> {
+        let turn = self.catalogue.clone().lock_owned().await;
+        self.open_file(move |root| {
+            let found = find(root);
+            drop(turn);
+            found
+        })
+        .await
+    }
+
     /// The catalogue as it is now. Blocks.
     fn entries(&self) -> Result<Arc<[Entry]>, Error> {
         let sources = self.sources.iter().cloned();
@@ -209,25 +215,9 @@ impl Library {
     }
 }
 
-/// A catalogue that somebody may still have.
+/// A catalogue, and when it was made.
 #[derive(Debug)]
 struct CachedCatalogue {
     made: Instant,
-    entries: Weak<[Entry]>,
-    /// Until those who asked for it have it.
-    unclaimed: Option<Arc<[Entry]>>,
-}
-
-impl CachedCatalogue {
-    fn new(entries: &Arc<[Entry]>) -> Self {
-        let unclaimed = Some(entries.clone());
-        Self { made: Instant::now(), entries: Arc::downgrade(entries), unclaimed }
-    }
-
-    /// The catalogue, if it is good for one more.
-    fn claim(&mut self) -> Option<Arc<[Entry]>> {
-        let age = self.made.elapsed();
-        let unclaimed = self.unclaimed.take().filter(|_| age < KEPT);
-        unclaimed.or_else(|| self.entries.upgrade().filter(|_| age < FRESH))
-    }
+    entries: Arc<[Entry]>,
 }

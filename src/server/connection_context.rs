@@ -32,6 +32,8 @@ pub(super) struct ConnectionContext {
     /// The clock of what all sessions share reads zero here.
     pub(super) began: Instant,
     had_session: AtomicBool,
+    /// Whether a warning about ignored PDUs was given; one is enough.
+    warned: AtomicBool,
     /// How many of the client's questions wait for their answer, or for it to be sent.
     owed_answers: AtomicUsize,
     patience: Mutex<Patience>,
@@ -74,6 +76,7 @@ impl ConnectionContext {
             refusal,
             began: Instant::now(),
             had_session: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
             owed_answers: AtomicUsize::new(0),
             patience: Mutex::new(Patience::new()),
             pacer: (max_rate > 0).then(|| Mutex::new(SharedPacer::new(max_rate, Time::ZERO))),
@@ -103,6 +106,11 @@ impl ConnectionContext {
     /// Whether the connection has, or had, a session.
     pub(super) fn had_session(&self) -> bool {
         self.had_session.load(Ordering::Relaxed)
+    }
+
+    /// Notes a warning about ignored PDUs; returns whether there was one before.
+    pub(super) fn note_warned(&self) -> bool {
+        self.warned.swap(true, Ordering::Relaxed)
     }
 
     /// Takes a question into account until what is returned is dropped.

@@ -41,8 +41,6 @@ pub(super) struct Driver {
     token_changes: TokenChanges,
     /// Whether the client can still send something.
     listening: bool,
-    /// Whether a warning about ignored PDUs was given; one a session is enough.
-    warned: bool,
 }
 
 impl Driver {
@@ -63,7 +61,6 @@ impl Driver {
             held: None,
             wanted: None,
             listening: true,
-            warned: false,
         }
     }
 
@@ -303,7 +300,7 @@ impl Driver {
 
     fn ignore(&mut self, what: &str) {
         let peer = self.context.handle.peer();
-        match std::mem::replace(&mut self.warned, true) {
+        match self.context.note_warned() {
             false => warn!(%peer, "ignored {what}, which has no place here"),
             true => debug!(%peer, "ignored {what}"),
         }

@@ -130,7 +130,7 @@ mod tests {
         }
         let row = &rows(&requests[..1], &summary, 80)[0];
         assert_eq!(row.left, r"▶ 1 a\u{7}.mp4 ");
-        assert_eq!(row.right, "      5 Mbit/s     1 MiB  from 5 MiB");
+        assert_eq!(row.right, "   5 Mbit/s     1 MiB  from 5 MiB");
         let last = rows(&requests, &summary, 80).pop().unwrap();
         assert_eq!(last.left, "● 5 running · 5 Mbit/s · 1 GiB in 9 requests");
     }
