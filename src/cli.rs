@@ -6,7 +6,7 @@ use crate::config::flags::{GenCert, Global, Play, Serve};
 
 /// Streams media over QUIC, with pause, resume and TLS 1.3.
 #[derive(Debug, Parser)]
-#[command(name = "quicstream", version, arg_required_else_help = true)]
+#[command(name = "quicstream", version = VERSION, arg_required_else_help = true)]
 #[command(after_help = EXAMPLES, after_long_help = with_exit_codes(EXAMPLES))]
 pub struct Cli {
     /// The flags of every command.
@@ -30,6 +30,14 @@ pub enum Command {
     #[command(after_help = GEN_CERT_EXAMPLES)]
     GenCert(GenCert),
 }
+
+/// The version, the commit that it was built from, and the protocols that it speaks.
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("QUICSTREAM_COMMIT"),
+    ", protocol versions 1 and 2)"
+);
 
 const EXAMPLES: &str = "\
 Examples:

@@ -45,7 +45,10 @@ fn of_client(error: &client::Error) -> u8 {
         | client::Error::Sink(client::SinkError::Digest)
         | client::Error::CannotContinue
         | client::Error::EndlessCatalogue => INCOMPLETE,
-        client::Error::Sink(_) | client::Error::NeedsVersion2(_) => FAILURE,
+        client::Error::Sink(_)
+        | client::Error::NeedsVersion2(_)
+        | client::Error::OneName { .. } => FAILURE,
+        client::Error::Pattern(_) => USAGE,
         client::Error::TitleNeeded(_) => USAGE,
         client::Error::NoSuchTitle { .. } => REFUSED,
         client::Error::NoAnswer { .. }

@@ -146,7 +146,7 @@ fn a_list_that_cannot_be_made_is_not_an_empty_one() {
     fs::create_dir(&library).unwrap();
     fs::write(library.join("a.mp4"), "media").unwrap();
     let serve = Serve::start(["--media", library.to_str().unwrap()]);
-    assert_exit(&serve.play(["--list"]).output().unwrap(), 0);
+    assert_exit(&serve.play(["--title", "a.mp4", "--rate", "max"]).output().unwrap(), 0);
 
     fs::remove_dir_all(&library).unwrap();
     for args in [&["--list"][..], &["--title", "a.mp4"], &[]] {

@@ -11,7 +11,6 @@ mod failure;
 mod host;
 mod media_type;
 mod page;
-mod requests;
 mod title;
 
 use std::net::SocketAddr;
@@ -26,11 +25,10 @@ use percent_encoding::percent_decode_str;
 use quick_cache::sync::Cache;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Description, Error, Link, PlaySettings, Title};
+use crate::client::{Description, Error, Fetches, Link, PlaySettings, Title};
 use crate::http::{Body, HttpListener, not_found, refuse_method, text};
 
 pub(crate) use event::BridgeEvent;
-pub(crate) use requests::{Requests, Running};
 
 /// How long the server's list of titles is good for.
 const LIST_AGE: Duration = Duration::from_secs(1);
@@ -51,7 +49,7 @@ pub(crate) struct Bridge {
     /// The first part of every path.
     secret: String,
     address: SocketAddr,
-    requests: Arc<Requests>,
+    requests: Arc<Fetches>,
     descriptions: Cache<String, Arc<Description>>,
     titles: tokio::sync::Mutex<Option<(Instant, Arc<[Title]>)>>,
     last_failure: Mutex<Option<Error>>,
@@ -65,7 +63,7 @@ impl Bridge {
         link: Link,
         settings: PlaySettings,
         address: SocketAddr,
-        requests: Arc<Requests>,
+        requests: Arc<Fetches>,
         report: impl Fn(BridgeEvent) + Send + Sync + 'static,
     ) -> Self {
         let only = settings.title.clone();

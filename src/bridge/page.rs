@@ -5,8 +5,7 @@ use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use super::requests::Requests;
-use crate::client::{Link, Title};
+use crate::client::{Fetches, Link, Title};
 use crate::http::{Body, full};
 
 /// What stands in a path as it is, beside letters and digits.
@@ -85,7 +84,7 @@ pub(super) fn playlist(titles: &[Title]) -> Response<Body> {
 }
 
 /// The state of the link.
-pub(super) async fn link(link: &Link, requests: &Requests) -> Response<Body> {
+pub(super) async fn link(link: &Link, requests: &Fetches) -> Response<Body> {
     #[derive(Serialize)]
     struct State {
         server: String,

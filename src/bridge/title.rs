@@ -13,10 +13,10 @@ use tracing::debug;
 
 use super::conditional::{Resource, Selection};
 use super::media_type::content_type;
-use super::requests::Running;
 use super::{Bridge, BridgeEvent};
 use crate::client::{
-    self, Description, Error, MediaStream, Outcome, PlayEvent, PlaySettings, Rate, Sink, Start,
+    self, Description, Error, MediaStream, Outcome, PlayEvent, PlaySettings, Rate, RunningFetch,
+    Sink, Start,
 };
 use crate::http::{Body, full, not_found, stream};
 use crate::protocol::{MAX_TITLE, NackCode};
@@ -144,7 +144,7 @@ async fn play(
         Start::Fraction(_) => 0,
     };
     let (publish, snapshot) = watch::channel(client::Snapshot::default());
-    let request = bridge.requests.add(Running::new(title.clone(), start, end, snapshot));
+    let request = bridge.requests.add(RunningFetch::new(title.clone(), start, end, snapshot));
     let _running = RunningGuard { bridge: bridge.clone(), request };
     // Nobody steers it.
     let (_steer, commands) = mpsc::unbounded_channel();

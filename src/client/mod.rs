@@ -2,7 +2,9 @@
 
 mod event;
 mod fetch;
+mod fetches;
 mod link;
+mod many;
 mod only_title;
 mod progress;
 mod secret;
@@ -23,7 +25,9 @@ use crate::transport::{self, Address, Trust};
 use fetch::{Ended, Fetch, ResumeState, stop};
 
 pub use event::PlayEvent;
+pub(crate) use fetches::{Fetches, RunningFetch};
 pub use link::{Description, Link, LinkSettings};
+pub(crate) use many::{TitleEvent, destination, select};
 pub use only_title::only_title;
 pub use progress::{PlayPhase, Snapshot, Title};
 pub use secret::Secret;
@@ -140,6 +144,22 @@ pub enum Error {
         /// What may have been meant; empty where the server did not say in time what it has.
         nearest: Vec<String>,
     },
+    /// Two titles would be one file.
+    #[error(
+        "{first:?} and {second:?} would both be {}: fetch them one by one, into files that -o names",
+        path.display()
+    )]
+    OneName {
+        /// A title.
+        first: String,
+        /// Another.
+        second: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// What should match titles cannot match any.
+    #[error("{0}")]
+    Pattern(String),
     /// The server speaks only version 1.
     #[error("the server speaks protocol version 1, which has no {0}")]
     NeedsVersion2(&'static str),

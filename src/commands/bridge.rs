@@ -15,8 +15,8 @@ use super::embedded::Embedded;
 use super::job::{self, JobSignals};
 use super::play::{INSECURE, server};
 use super::{Interrupts, failure};
-use crate::bridge::{Bridge, Requests};
-use crate::client::{self, Link};
+use crate::bridge::Bridge;
+use crate::client::{self, Fetches, Link};
 use crate::config::{BridgeConfig, PlayConfig, Progress, Report};
 use crate::http::HttpListener;
 use crate::transport::Trust;
@@ -43,7 +43,7 @@ pub(super) fn run(config: PlayConfig, bridge: BridgeConfig) -> anyhow::Result<u8
         .with_context(|| format!("cannot use the TCP address {}", bridge.listen))?;
     drop(guard);
 
-    let requests = Arc::new(Requests::default());
+    let requests = Arc::new(Fetches::default());
     let report = report(config.report, bridge.player.is_some());
     let ui = ui::bridge(report, requests.clone()).context("cannot start")?;
     super::start_log(report, ui.has_colors(), ui.sender());
@@ -102,8 +102,8 @@ pub(super) fn run(config: PlayConfig, bridge: BridgeConfig) -> anyhow::Result<u8
     }
 }
 
-/// Ends the bridge at the first signal, and the program at the second.
-async fn heed_signals(
+/// Cancels `shutdown` at the first signal, and ends the program at the second.
+pub(super) async fn heed_signals(
     mut interrupts: Interrupts,
     mut hangup: Option<tokio::signal::unix::Signal>,
     shutdown: CancellationToken,

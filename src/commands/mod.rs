@@ -4,6 +4,7 @@ mod bridge;
 mod embedded;
 mod gen_cert;
 mod job;
+mod many;
 mod play;
 mod reload;
 mod resources;

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::embedded::Embedded;
 use super::job::{self, JobSignals};
-use super::{Interrupts, bridge, failure};
+use super::{Interrupts, bridge, failure, many};
 use crate::client::{
     self, Link, Outcome, PlayCommand, Remote, Sink, SinkError, Snapshot, Target, Unfinished,
 };
@@ -32,6 +32,9 @@ pub(super) const INSECURE: &str =
 pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     if config.list {
         return list(config);
+    }
+    if let Some(many) = config.many.clone() {
+        return many::run(config, many);
     }
     if let Some(bridge) = config.bridge.clone() {
         return bridge::run(config, bridge);
@@ -160,7 +163,7 @@ pub(super) fn server(config: &PlayConfig, embedded: Option<&Embedded>) -> Remote
 }
 
 /// Finds out whether a file can be in a directory, as far as that is known without its name.
-fn check_directory(path: &Path) -> Result<(), SinkError> {
+pub(super) fn check_directory(path: &Path) -> Result<(), SinkError> {
     // `-O` has none: the file goes to the working directory.
     let directory = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let checked = directory.metadata().and_then(|there| match there.is_dir() {

@@ -100,6 +100,12 @@ pub enum Error {
     /// Two titles.
     #[error("the title is given twice, in the URL and with --title: keep one")]
     TitleTwice,
+    /// Several titles, and no place for them.
+    #[error("several titles go below a directory: name one with -o DIR/")]
+    DirectoryNeeded,
+    /// Several titles from somewhere in the middle.
+    #[error("--start is for one title: leave it out, or name only one")]
+    ManyFromTheMiddle,
     /// A title to play, and all of them to list.
     #[error("--list shows every title: leave out the one in the URL")]
     TitleAndList,

@@ -87,12 +87,17 @@ pub struct Play {
     #[arg(long, help_heading = "Network", conflicts_with_all = ["server", "host", "port"])]
     #[arg(conflicts_with_all = ["ca", "pin", "insecure", "server_name"])]
     pub embedded: bool,
-    /// What to play [default: the only title that the server has]
-    #[arg(long, value_name = "NAME", help_heading = "Media")]
-    pub title: Option<Title>,
+    /// What to play [default: the only title that the server has]; given again, or a pattern such
+    /// as 'films/*', it is several titles, which go below a directory that -o names
+    #[arg(long = "title", value_name = "NAME", help_heading = "Media")]
+    pub titles: Vec<Title>,
+    /// Fetch all titles that the server has, below a directory that -o names
+    #[arg(long, help_heading = "Media", requires = "output")]
+    #[arg(conflicts_with_all = ["titles", "list", "start", "http", "player"])]
+    pub all: bool,
     /// Show the server's titles instead of playing one
     #[arg(long, help_heading = "Media")]
-    #[arg(conflicts_with_all = ["title", "destination", "start"])]
+    #[arg(conflicts_with_all = ["titles", "destination", "start"])]
     pub list: bool,
     /// Where to start: a byte, such as 1048576 or 10MiB, or a part, such as 25%. A player can join
     /// MPEG-TS, MP3 and the like anywhere, MP4 and Matroska only at 0 [default: 0]

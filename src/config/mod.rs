@@ -101,6 +101,8 @@ pub struct PlayConfig {
     pub trust: Trust,
     /// The name to expect in the certificate, where it is not the host's.
     pub server_name: Option<String>,
+    /// Fetch several titles instead.
+    pub many: Option<ManyConfig>,
     /// Serve the titles over HTTP instead.
     pub bridge: Option<BridgeConfig>,
     /// How to get to the server.
@@ -113,6 +115,19 @@ pub struct PlayConfig {
     pub report: Report,
     /// What the user should know about these settings.
     pub notices: Vec<Notice>,
+}
+
+/// What `play` needs for several titles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManyConfig {
+    /// Titles, and patterns that they match; none of them is all titles.
+    pub patterns: Vec<String>,
+    /// Where they go.
+    pub directory: PathBuf,
+    /// Whether files that are there may be replaced.
+    pub overwrite: bool,
+    /// Whether to go on where an earlier play of the same media stopped.
+    pub resume: bool,
 }
 
 /// What `play --http` and `play --player` need.

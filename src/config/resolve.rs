@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::flags::{GenCert, Global, Play, Reporting, Serve};
@@ -10,8 +10,8 @@ use super::settings::Layer;
 use super::stdout::is_stdout;
 use super::value::PlayerCommand;
 use super::{
-    BridgeConfig, CertConfig, Credentials, Environment, Error, Notice, PlayConfig, Report,
-    ServeConfig, Verbosity, tls, tokens,
+    BridgeConfig, CertConfig, Credentials, Environment, Error, ManyConfig, Notice, PlayConfig,
+    Report, ServeConfig, Verbosity, tls, tokens,
 };
 use crate::client::{LinkSettings, Start, Target};
 use crate::protocol::{OpenStream, Version};
@@ -77,7 +77,8 @@ pub fn play(global: &Global, flags: &Play, environment: &Environment) -> Result<
     let mut notices = Vec::new();
     let named = global.config.as_deref();
     let layer = Layer::merged(flags.into(), named, environment, &mut notices)?;
-    let title = title(flags);
+    let many = many(flags)?;
+    let title = if many.is_some() { None } else { title(flags) };
     let output = output(flags, title.as_deref());
     let bridge = bridge(flags);
     let report = report(global, &flags.reporting)?;
@@ -97,9 +98,10 @@ pub fn play(global: &Global, flags: &Play, environment: &Environment) -> Result<
         link: LinkSettings {
             versions: flags.protocol.map_or(Version::ALL.into(), |version| vec![version.into()]),
             connect_timeout: setting!(layer.client.connect_timeout).get(),
-            shared: bridge.is_some(),
+            shared: bridge.is_some() || many.is_some(),
         },
         client: client_settings(&layer, flags, title, &output, environment)?,
+        many,
         bridge,
         transport: transport_settings(&layer)?,
         output,
@@ -140,7 +142,7 @@ fn refuse_contradictions(flags: &Play) -> Result<(), Error> {
     if port.is_some() && flags.client.port.is_some() {
         return Err(Error::PortTwice);
     }
-    if title.is_some() && flags.title.is_some() {
+    if title.is_some() && (flags.all || !flags.titles.is_empty()) {
         return Err(Error::TitleTwice);
     }
     if title.is_some() && flags.list {
@@ -151,7 +153,8 @@ fn refuse_contradictions(flags: &Play) -> Result<(), Error> {
     }
     let newer = [
         (title.is_some(), "a title in the URL"),
-        (flags.title.is_some(), "--title"),
+        (!flags.titles.is_empty(), "--title"),
+        (flags.all, "--all"),
         (flags.list, "--list"),
         (flags.start.is_some(), "--start"),
         (flags.client.rate.is_some(), "--rate"),
@@ -170,7 +173,34 @@ fn refuse_contradictions(flags: &Play) -> Result<(), Error> {
 /// The title, in the URL or by its flag.
 fn title(flags: &Play) -> Option<String> {
     let in_url = flags.server.as_ref().and_then(|server| server.title.as_ref());
-    in_url.or(flags.title.as_ref()).cloned().map(String::from)
+    in_url.or(flags.titles.first()).cloned().map(String::from)
+}
+
+/// Several titles, if there may be more than one.
+fn many(flags: &Play) -> Result<Option<ManyConfig>, Error> {
+    let patterns: Vec<_> = flags.titles.iter().cloned().map(String::from).collect();
+    let directory = flags.output.clone().filter(|path| is_directory(path));
+    let is_pattern = |text: &String| text.contains(['*', '?', '[', '{']);
+    let is_one = match &*patterns {
+        [] => !flags.all,
+        // Without a directory it can only be a title.
+        [only] => !is_pattern(only) || directory.is_none(),
+        _ => false,
+    };
+    if is_one {
+        return Ok(None);
+    }
+    let directory = directory.ok_or(Error::DirectoryNeeded)?;
+    if flags.start.is_some() {
+        return Err(Error::ManyFromTheMiddle);
+    }
+    let (overwrite, resume) = (flags.force, !flags.no_continue);
+    Ok(Some(ManyConfig { patterns, directory, overwrite, resume }))
+}
+
+/// Whether a path names a directory, or has to.
+fn is_directory(path: &Path) -> bool {
+    path.as_os_str().as_bytes().ends_with(b"/") || path.is_dir()
 }
 
 /// A server, whatever it is for.
@@ -287,7 +317,7 @@ fn output(flags: &Play, title: Option<&str>) -> Target {
         }
         None => Target::Discard,
         Some(path) if is_stdout(path) => Target::Stdout,
-        Some(path) if path.as_os_str().as_bytes().ends_with(b"/") || path.is_dir() => {
+        Some(path) if is_directory(path) => {
             Target::Directory { path: path.to_owned(), overwrite, resume }
         }
         Some(path) => Target::File { path: path.to_owned(), overwrite, resume },

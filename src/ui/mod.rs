@@ -13,13 +13,15 @@
 //!  log ────┘                             └─> screen ─> stderr
 //! ```
 //!
-//! The views are `play`, `serve` and `bridge`. No module uses one that uses it.
+//! The views are `play`, `serve`, and `fetches`, which `bridge` and `many` use. No module uses one that uses it.
 
 mod bar;
 mod bridge;
+mod fetches;
 mod json;
 mod keys;
 pub(crate) mod list;
+mod many;
 mod play;
 mod presentation;
 mod queue;
@@ -35,6 +37,7 @@ mod timestamp;
 pub(crate) use bridge::start as bridge;
 pub(crate) use json::Failure;
 pub(crate) use keys::{Key, listen as listen_for_keys};
+pub(crate) use many::start as many;
 pub(crate) use play::start as play;
 pub(crate) use serve::start as serve;
 pub(crate) use stream::{print_error, stderr, stdout};

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -164,6 +164,9 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         // Version 1 has no digests.
         let hash = resume.is_verified() && self.connection.version() != Version::V1;
         sink.begin(resume.origin(server.address.to_string()), hash);
+        let modified = options.modified.map(Duration::from_millis);
+        let modified = modified.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
+        modified.into_iter().for_each(|modified| sink.date(modified));
         let chunk_bits = f64::from(ack.max_chunk_size) * 8.0;
         let rate = options.rate.unwrap_or(ack.bitrate.into());
         let chunk_time = if rate == 0 { 0.0 } else { chunk_bits / rate as f64 };

@@ -18,9 +18,11 @@ mod tests;
 mod writer;
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use crate::protocol::{Digest, Payload};
 use name::file_name;
+pub(super) use name::relative_path;
 use output::Output;
 use stream::StreamSender;
 use writer::{Message, Writer};
@@ -155,6 +157,13 @@ impl Sink {
     pub fn begin(&self, origin: Option<Origin>, hash: bool) {
         if let Some(writer) = self.writer() {
             writer.begin(origin, hash);
+        }
+    }
+
+    /// Says when the media was last changed, which a file is to say of itself.
+    pub fn date(&self, modified: SystemTime) {
+        if let Some(writer) = self.writer() {
+            writer.tell(Message::Date(modified));
         }
     }
 

@@ -1,5 +1,7 @@
 //! The name that a title gives a file.
 
+use std::path::PathBuf;
+
 /// The longest name, bytes: most file systems take 255, and a provisional name is longer.
 const LONGEST: usize = 250;
 
@@ -31,6 +33,12 @@ pub(super) fn file_name(title: &str) -> String {
         name.replace_range(dot..=dot, "_");
     }
     name
+}
+
+/// The path for a file of this title below a directory: each part of it as [`file_name`] has it.
+pub(in crate::client) fn relative_path(title: &str) -> PathBuf {
+    let parts: PathBuf = title.split('/').filter(|part| !part.is_empty()).map(file_name).collect();
+    if parts.as_os_str().is_empty() { NAMELESS.into() } else { parts }
 }
 
 /// Neither acts on a terminal nor changes the direction of what stands beside it.

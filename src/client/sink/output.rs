@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufReader, IoSlice, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -30,6 +31,8 @@ pub(super) struct Output {
     /// How many of them were to be made durable by the newest checkpoint.
     checkpointed: u64,
     hasher: Option<Hasher>,
+    /// When the media was last changed.
+    modified: Option<SystemTime>,
 }
 
 /// What was written to its end.
@@ -77,7 +80,7 @@ impl Output {
 
     fn new(file: File, what: String, part: Option<Part>) -> Self {
         let written = part.as_ref().and_then(Part::continued).map_or(0, |(_, bytes)| bytes);
-        Self { file, what, part, written, checkpointed: written, hasher: None }
+        Self { file, what, part, written, checkpointed: written, hasher: None, modified: None }
     }
 
     pub(super) fn what(&self) -> &str {
@@ -187,6 +190,11 @@ impl Output {
         part.checkpoint(&self.file, self.written, is_new)
     }
 
+    /// Takes note of when the media was last changed.
+    pub(super) fn date(&mut self, modified: SystemTime) {
+        self.modified = Some(modified);
+    }
+
     /// Checks the media and gives a file its name once its bytes are on the disk.
     pub(super) fn publish(&mut self, digest: Option<Digest>) -> Result<Published, Error> {
         self.prepare()?;
@@ -201,6 +209,12 @@ impl Output {
         if differs {
             part.spoil(&self.file)?;
             return Err(Error::Digest);
+        }
+        if let Some(modified) = self.modified
+            && let Err(error) = self.file.set_modified(modified)
+        {
+            // The server may have named a time that no file system has.
+            tracing::debug!("the file keeps its own date: {error}");
         }
         let path = part.publish(&self.file, self.written)?;
         Ok(Published { path: Some(path), digest: computed })

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -35,6 +35,8 @@ pub(super) enum Message {
     StartOver,
     /// Take note of what comes next, and whether to hash it.
     Begin { origin: Option<Origin>, hash: bool },
+    /// Have the file say that it was last changed then.
+    Date(SystemTime),
     /// Write this.
     Media(Payload),
     /// Have what is written made durable.
@@ -244,6 +246,7 @@ fn obey(
                     };
                     output.begin(origin, hash, ask)?;
                 }
+                Message::Date(modified) => output.date(modified),
                 Message::Media(payload) => {
                     let began = Instant::now();
                     output.write(&payload)?;

@@ -19,6 +19,7 @@ use crate::config::Report;
 use crate::protocol::Version;
 use rows::rows;
 use status::Status;
+pub(super) use words::verdict_line;
 use words::words;
 
 /// How often the bars are drawn while chunks come.

@@ -117,7 +117,7 @@ fn media_line(
 
 /// What became of the media, and whether it is what the server has. Nothing of a part, which the
 /// last line of the play names.
-fn verdict_line(verdict: &Verdict) -> Option<EventLine> {
+pub(in crate::ui) fn verdict_line(verdict: &Verdict) -> Option<EventLine> {
     let (place, total, unverified) = match &verdict.kept {
         Kept::Discarded => {
             let text =

@@ -1,12 +1,31 @@
-//! What happens on a bridge, in words.
+//! What people see of a bridge.
 
+use std::io;
+use std::sync::Arc;
+
+use super::fetches::{self, Terms};
+use super::queue::UiEvent;
+use super::screen::EventLine;
+use super::text::{bytes, escape, length};
+use super::thread::UiThread;
 use crate::bridge::BridgeEvent;
-use crate::ui::screen::EventLine;
-use crate::ui::text::{bytes, escape, length};
+use crate::client::Fetches;
+use crate::config::Report;
+
+/// Starts to show a bridge whose requests are in `requests`.
+///
+/// # Errors
+/// No thread can be started.
+pub(crate) fn start(report: Report, requests: Arc<Fetches>) -> io::Result<UiThread<BridgeEvent>> {
+    let terms = Terms { idle: "waiting for a player", thing: "request" };
+    fetches::start(report, requests, terms, words)
+}
+
+impl UiEvent for BridgeEvent {}
 
 /// Returns what people are told of an event. Requests that go well are rows, not lines: a player
 /// makes one at every seek.
-pub(super) fn words(event: &BridgeEvent) -> Vec<EventLine> {
+fn words(event: &BridgeEvent) -> Vec<EventLine> {
     match event {
         BridgeEvent::Bridge { url, addr, is_open } => {
             let line = |name, text| EventLine::new(' ', "cyan", name, text);

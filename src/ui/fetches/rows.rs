@@ -1,7 +1,8 @@
-//! The running requests of a bridge, as rows that move.
+//! The running fetches, as rows that move.
 
 use console::{Style, measure_text_width, truncate_str};
 
+use super::Terms;
 use crate::client::PlayPhase;
 use crate::ui::bar::{Bar, Row};
 use crate::ui::text::{bit_rate, bytes, count, escape, fit};
@@ -9,8 +10,9 @@ use crate::ui::text::{bit_rate, bytes, count, escape, fit};
 /// The narrowest bar that still shows something.
 const MIN_BAR: usize = 10;
 
-/// All requests at one time.
+/// All fetches at one time.
 pub(super) struct Summary {
+    pub(super) terms: Terms,
     pub(super) running: u64,
     /// Since the start.
     pub(super) total: u64,
@@ -19,8 +21,8 @@ pub(super) struct Summary {
     pub(super) rate: Option<f64>,
 }
 
-/// One request at one time.
-pub(super) struct RequestStatus {
+/// One fetch at one time.
+pub(super) struct FetchStatus {
     pub(super) number: u32,
     pub(super) title: String,
     /// The first byte.
@@ -33,34 +35,34 @@ pub(super) struct RequestStatus {
     pub(super) rate: Option<f64>,
 }
 
-/// The rows of bars mode: requests, the number of those that have no row, and the sum.
-pub(super) fn rows(requests: &[RequestStatus], summary: &Summary, width: usize) -> Vec<Row> {
-    let names: Vec<_> = requests.iter().map(|request| name(request, width)).collect();
+/// The rows of bars mode: fetches, the number of those that have no row, and the sum.
+pub(super) fn rows(fetches: &[FetchStatus], summary: &Summary, width: usize) -> Vec<Row> {
+    let names: Vec<_> = fetches.iter().map(|fetch| name(fetch, width)).collect();
     let longest = names.iter().map(|name| measure_text_width(name)).max().unwrap_or(0);
-    let rows = requests.iter().zip(&names);
-    let rows = rows.map(|(request, name)| request_row(request, name, longest, width));
-    let more = summary.running.saturating_sub(requests.len() as u64);
-    let more = (more > 0 && !requests.is_empty()).then(|| {
+    let rows = fetches.iter().zip(&names);
+    let rows = rows.map(|(fetch, name)| fetch_row(fetch, name, longest, width));
+    let more = summary.running.saturating_sub(fetches.len() as u64);
+    let more = (more > 0 && !fetches.is_empty()).then(|| {
         Row::text(&Style::new().dim().apply_to(format!("  {more} more")).to_string(), width)
     });
     rows.chain(more).chain([summary_row(summary, width)]).collect()
 }
 
-fn name(request: &RequestStatus, width: usize) -> String {
-    let name = format!("{} {}", request.number, escape(&request.title));
+fn name(fetch: &FetchStatus, width: usize) -> String {
+    let name = format!("{} {}", fetch.number, escape(&fetch.title));
     truncate_str(&name, (width / 2).max(12), "…").into_owned()
 }
 
-fn request_row(request: &RequestStatus, name: &str, longest: usize, width: usize) -> Row {
-    let (symbol, phase, color) = match request.phase {
+fn fetch_row(fetch: &FetchStatus, name: &str, longest: usize, width: usize) -> Row {
+    let (symbol, phase, color) = match fetch.phase {
         PlayPhase::Streaming => ('▶', "", "green"),
         PlayPhase::Paused | PlayPhase::WaitingForSink => ('⏸', "waiting", "yellow"),
         PlayPhase::Connecting => ('◌', "opening", "cyan"),
         PlayPhase::Reconnecting => ('↻', "lost", "yellow"),
         PlayPhase::Closed => ('■', "closing", "cyan"),
     };
-    let pace = match request.rate {
-        Some(rate) if request.phase == PlayPhase::Streaming => bit_rate(rate),
+    let pace = match fetch.rate {
+        Some(rate) if fetch.phase == PlayPhase::Streaming => bit_rate(rate),
         _ => phase.to_owned(),
     };
     let symbol = Style::from_dotted_str(color).apply_to(symbol);
@@ -69,24 +71,24 @@ fn request_row(request: &RequestStatus, name: &str, longest: usize, width: usize
     let Some(room) = width.checked_sub(taken) else { return Row::text(&left, width) };
     let fields = [
         format!("{pace:>10}"),
-        format!("{:>8}", bytes(request.bytes)),
-        format!("from {}", bytes(request.start)),
+        format!("{:>8}", bytes(fetch.bytes)),
+        format!("from {}", bytes(fetch.start)),
     ];
     let right = format!(" {}", fit(&fields, "  ", room));
-    match request.end {
+    match fetch.end {
         Some(end) => {
-            let total = end.saturating_sub(request.start);
-            Row { left, bar: Some(Bar { done: request.bytes.min(total), total, color }), right }
+            let total = end.saturating_sub(fetch.start);
+            Row { left, bar: Some(Bar { done: fetch.bytes.min(total), total, color }), right }
         }
         None => Row::text(&format!("{left}{right}"), width),
     }
 }
 
-/// The row of the sum of all requests.
+/// The row of the sum of all fetches.
 fn summary_row(summary: &Summary, width: usize) -> Row {
-    let came = format!("{} in {}", bytes(summary.bytes), count(summary.total, "request"));
+    let came = format!("{} in {}", bytes(summary.bytes), count(summary.total, summary.terms.thing));
     let (symbol, color, fields) = match summary.running {
-        0 => ('◌', "cyan", vec!["waiting for a player".to_owned(), came]),
+        0 => ('◌', "cyan", vec![summary.terms.idle.to_owned(), came]),
         running => {
             let mut fields = vec![format!("{running} running")];
             fields.extend(summary.rate.map(bit_rate));
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn no_row_is_wider_than_the_terminal() {
-        let request = |number, title: &str, end| RequestStatus {
+        let fetch = |number, title: &str, end| FetchStatus {
             number,
             title: title.to_owned(),
             start: 5 << 20,
@@ -114,13 +116,14 @@ mod tests {
             bytes: 1 << 20,
             rate: Some(5e6),
         };
-        let requests = [
-            request(1, "a\x07.mp4", Some(15 << 20)),
-            request(u32::MAX, "春/夏🎬, and a name that goes on for long.webm", None),
+        let fetches = [
+            fetch(1, "a\x07.mp4", Some(15 << 20)),
+            fetch(u32::MAX, "春/夏🎬, and a name that goes on for long.webm", None),
         ];
-        let summary = Summary { running: 5, total: 9, bytes: 1 << 30, rate: Some(5e6) };
+        let terms = Terms { idle: "waiting", thing: "request" };
+        let summary = Summary { terms, running: 5, total: 9, bytes: 1 << 30, rate: Some(5e6) };
         for width in 1..=200 {
-            let rows = rows(&requests, &summary, width);
+            let rows = rows(&fetches, &summary, width);
             assert_eq!(rows.len(), 4);
             for row in rows {
                 let bar = if row.bar.is_some() { MIN_BAR } else { 0 };
@@ -128,10 +131,10 @@ mod tests {
                 assert!(texts + bar <= width, "{width}: {row:?}");
             }
         }
-        let row = &rows(&requests[..1], &summary, 80)[0];
+        let row = &rows(&fetches[..1], &summary, 80)[0];
         assert_eq!(row.left, r"▶ 1 a\u{7}.mp4 ");
         assert_eq!(row.right, "   5 Mbit/s     1 MiB  from 5 MiB");
-        let last = rows(&requests, &summary, 80).pop().unwrap();
+        let last = rows(&fetches, &summary, 80).pop().unwrap();
         assert_eq!(last.left, "● 5 running · 5 Mbit/s · 1 GiB in 9 requests");
     }
 }

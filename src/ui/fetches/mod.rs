@@ -1,7 +1,6 @@
-//! What people see of a bridge.
+//! What people see of fetches that run beside each other.
 
 mod rows;
-mod words;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,25 +13,38 @@ use super::screen::{EventLine, Screen};
 use super::text::{bytes, count};
 use super::thread::{UiThread, View};
 use super::throughput::Throughput;
-use crate::bridge::{BridgeEvent, Requests};
+use crate::client::{Fetches, RunningFetch};
 use crate::config::Report;
-use rows::{RequestStatus, Summary, rows};
-use words::words;
+use rows::{FetchStatus, Summary, rows};
 
-/// How many requests have a row of their own.
+/// How many fetches have a row of their own.
 const ROWS: usize = 6;
 /// How often the rows are drawn.
 const FRAME: Duration = Duration::from_millis(250);
 /// Over how long current rates are measured.
 const RATE_WINDOW: Duration = Duration::from_secs(2);
 
-/// Starts to show a bridge whose requests are in `requests`.
+/// What a command says while no fetch runs, and how it calls them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) idle: &'static str,
+    pub(super) thing: &'static str,
+}
+
+/// Starts to show fetches, in `words` for people.
 ///
 /// # Errors
 /// No thread can be started.
-pub(crate) fn start(report: Report, requests: Arc<Requests>) -> io::Result<UiThread<BridgeEvent>> {
-    let view = BridgeView {
-        requests,
+pub(super) fn start<E: UiEvent>(
+    report: Report,
+    fetches: Arc<Fetches>,
+    terms: Terms,
+    words: fn(&E) -> Vec<EventLine>,
+) -> io::Result<UiThread<E>> {
+    let view = FetchesView {
+        fetches,
+        terms,
+        words,
         rates: BTreeMap::new(),
         total_rate: Throughput::over(RATE_WINDOW),
         idle: false,
@@ -40,37 +52,37 @@ pub(crate) fn start(report: Report, requests: Arc<Requests>) -> io::Result<UiThr
     UiThread::start(Presentation::choose(report, false), view)
 }
 
-impl UiEvent for BridgeEvent {}
-
-struct BridgeView {
-    requests: Arc<Requests>,
-    /// The rates of the requests that have a row, by number.
+struct FetchesView<E> {
+    fetches: Arc<Fetches>,
+    terms: Terms,
+    words: fn(&E) -> Vec<EventLine>,
+    /// The rates of the fetches that have a row, by number.
     rates: BTreeMap<u32, Throughput>,
     total_rate: Throughput,
-    /// Nothing has happened since the last frame, and no request ran then.
+    /// Nothing has happened since the last frame, and no fetch ran then.
     idle: bool,
 }
 
-impl BridgeView {
+impl<E> FetchesView<E> {
     fn summary(&mut self, now: Instant) -> Summary {
-        let (running, bytes) = (self.requests.count() as u64, self.requests.bytes());
+        let (running, bytes) = (self.fetches.count() as u64, self.fetches.bytes());
         if running == 0 {
             self.total_rate.reset();
         }
         self.total_rate.record(now, bytes);
         let rate = self.total_rate.bits_per_second(now);
-        Summary { running, total: self.requests.total().into(), bytes, rate }
+        Summary { terms: self.terms, running, total: self.fetches.total().into(), bytes, rate }
     }
 
-    /// The state of the requests that have a row.
-    fn statuses(&mut self, now: Instant, most: usize) -> Vec<RequestStatus> {
-        let newest = self.requests.newest(most);
+    /// The state of the fetches that have a row.
+    fn statuses(&mut self, now: Instant, most: usize) -> Vec<FetchStatus> {
+        let newest = self.fetches.newest(most);
         self.rates.retain(|known, _| newest.iter().any(|(number, _)| number == known));
-        let status = |(number, running): (u32, crate::bridge::Running)| {
+        let status = |(number, running): (u32, RunningFetch)| {
             let snapshot = running.snapshot();
             let rate = self.rates.entry(number).or_insert_with(|| Throughput::over(RATE_WINDOW));
             rate.record(now, snapshot.bytes);
-            RequestStatus {
+            FetchStatus {
                 number,
                 title: running.title,
                 start: running.start,
@@ -84,12 +96,12 @@ impl BridgeView {
     }
 }
 
-impl View for BridgeView {
-    type Event = BridgeEvent;
+impl<E: UiEvent> View for FetchesView<E> {
+    type Event = E;
 
-    fn show(&mut self, _: Instant, event: &BridgeEvent, screen: &mut Screen) {
+    fn show(&mut self, _: Instant, event: &E, screen: &mut Screen) {
         self.idle = false;
-        words(event).iter().for_each(|line| screen.print_event(line));
+        (self.words)(event).iter().for_each(|line| screen.print_event(line));
     }
 
     fn frame(&mut self, now: Instant, screen: &mut Screen) -> Option<Instant> {
@@ -97,10 +109,10 @@ impl View for BridgeView {
             return None;
         }
         let summary = self.summary(now);
-        // A request may show a moment after its event, so there is one more frame.
+        // A fetch may show a moment after its event, so there is one more frame.
         let none = summary.running == 0;
         let rest = std::mem::replace(&mut self.idle, none) && none;
-        // One row each stays for the number of further requests, the sum, and the cursor.
+        // One row each stays for the number of further fetches, the sum, and the cursor.
         let room = screen.height().saturating_sub(3).min(ROWS);
         let width = screen.width();
         let statuses = self.statuses(now, room);
@@ -111,7 +123,7 @@ impl View for BridgeView {
     fn end(&mut self, now: Instant, _: bool, screen: &mut Screen) {
         screen.draw(&[], screen.width());
         let Summary { total, bytes: sent, .. } = self.summary(now);
-        let text = format!("after {}, {}", count(total, "request"), bytes(sent));
+        let text = format!("after {}, {}", count(total, self.terms.thing), bytes(sent));
         screen.print_event(&EventLine::new('■', "cyan", "stopped", text));
     }
 }

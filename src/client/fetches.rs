@@ -1,4 +1,4 @@
-//! The requests for media that run.
+//! The fetches that run beside each other.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -6,19 +6,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::client::{PlayPhase, Snapshot};
+use super::{PlayPhase, Snapshot};
 
-/// The requests for media that run, and what all of them came to.
+/// The fetches that run, and what all of them came to.
 #[derive(Debug, Default)]
-pub(crate) struct Requests {
+pub(crate) struct Fetches {
     last: AtomicU32,
     bytes: AtomicU64,
-    running: Mutex<BTreeMap<u32, Running>>,
+    running: Mutex<BTreeMap<u32, RunningFetch>>,
 }
 
-/// A request that runs.
+/// A fetch that runs.
 #[derive(Debug, Clone)]
-pub(crate) struct Running {
+pub(crate) struct RunningFetch {
     pub(crate) title: String,
     /// The first byte.
     pub(crate) start: u64,
@@ -27,8 +27,8 @@ pub(crate) struct Running {
     snapshot: watch::Receiver<Snapshot>,
 }
 
-impl Running {
-    pub(super) fn new(
+impl RunningFetch {
+    pub(crate) fn new(
         title: String,
         start: u64,
         end: Option<u64>,
@@ -43,20 +43,27 @@ impl Running {
     }
 }
 
-impl Requests {
-    fn running(&self) -> MutexGuard<'_, BTreeMap<u32, Running>> {
+impl Fetches {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<u32, RunningFetch>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a request. Returns its number.
-    pub(super) fn add(&self, running: Running) -> u32 {
+    /// Adds a fetch. Returns its number.
+    pub(crate) fn add(&self, running: RunningFetch) -> u32 {
         let number = self.last.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         self.running().insert(number, running);
         number
     }
 
-    /// Takes out a request that is over. Returns the bytes that came.
-    pub(super) fn remove(&self, number: u32) -> u64 {
+    /// Notes where a fetch will end, now that the server said so.
+    pub(crate) fn note_end(&self, number: u32, end: u64) {
+        if let Some(running) = self.running().get_mut(&number) {
+            running.end = Some(end);
+        }
+    }
+
+    /// Takes out a fetch that is over. Returns the bytes that came.
+    pub(crate) fn remove(&self, number: u32) -> u64 {
         let removed = self.running().remove(&number);
         let bytes = removed.map_or(0, |running| running.snapshot().bytes);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -64,7 +71,7 @@ impl Requests {
     }
 
     /// The newest of those that run, at most so many, and their numbers.
-    pub(crate) fn newest(&self, most: usize) -> Vec<(u32, Running)> {
+    pub(crate) fn newest(&self, most: usize) -> Vec<(u32, RunningFetch)> {
         let running = self.running();
         let newest = running.iter().rev().take(most);
         newest.map(|(number, running)| (*number, running.clone())).collect()
@@ -89,7 +96,7 @@ impl Requests {
 
     /// Whether one of them has lost its connection.
     pub(crate) fn is_reconnecting(&self) -> bool {
-        let lost = |running: &Running| running.snapshot().phase == PlayPhase::Reconnecting;
+        let lost = |running: &RunningFetch| running.snapshot().phase == PlayPhase::Reconnecting;
         self.running().values().any(lost)
     }
 }

@@ -1,0 +1,124 @@
+//! Several titles at once: which they are, and where each belongs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use globset::GlobBuilder;
+use serde::Serialize;
+
+use super::link::nearest;
+use super::sink::relative_path;
+use super::{Error, PlayEvent, Title};
+
+/// What happened to one of several titles. Serializes to the event, and the title as `of`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct TitleEvent {
+    #[serde(flatten)]
+    pub(crate) event: PlayEvent,
+    /// The title.
+    pub(crate) of: String,
+}
+
+/// The titles that these patterns mean, in the order of the patterns and then of the titles; all
+/// where there is none. A title that is spelled exactly so comes before those that match.
+///
+/// # Errors
+/// A pattern means nothing, or no title.
+pub(crate) fn select(titles: &[Title], patterns: &[String]) -> Result<Vec<String>, Error> {
+    let mut selected: Vec<String> = Vec::new();
+    if patterns.is_empty() {
+        selected.extend(titles.iter().map(|title| title.title.clone()));
+        if selected.is_empty() {
+            return Err(Error::TitleNeeded(Vec::new()));
+        }
+    }
+    for pattern in patterns {
+        let matching: Vec<_> = match titles.iter().find(|title| title.title == *pattern) {
+            Some(exact) => vec![exact],
+            None => {
+                let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+                let glob = glob.map_err(|error| Error::Pattern(error.to_string()))?;
+                let glob = glob.compile_matcher();
+                titles.iter().filter(|title| glob.is_match(&title.title)).collect()
+            }
+        };
+        if matching.is_empty() {
+            let nearest = nearest(pattern, titles);
+            return Err(Error::NoSuchTitle { title: pattern.clone(), nearest });
+        }
+        for title in matching {
+            if !selected.contains(&title.title) {
+                selected.push(title.title.clone());
+            }
+        }
+    }
+    Ok(selected)
+}
+
+/// Where each of these titles belongs below a directory.
+///
+/// # Errors
+/// Two of them would be one file, or one the directory of another.
+pub(crate) fn destination(directory: &Path, titles: &[String]) -> Result<Vec<PathBuf>, Error> {
+    let mut taken: BTreeMap<PathBuf, &String> = BTreeMap::new();
+    let mut paths = Vec::with_capacity(titles.len());
+    for title in titles {
+        let relative = relative_path(title);
+        let path = directory.join(&relative);
+        // As a file system sees it that ignores case.
+        let key = PathBuf::from(relative.to_string_lossy().to_lowercase());
+        let inside = taken.keys().find(|other| key.starts_with(other) || other.starts_with(&key));
+        if let Some(first) = inside.and_then(|other| taken.get(other)) {
+            let (first, second) = ((*first).clone(), title.clone());
+            return Err(Error::OneName { first, second, path });
+        }
+        taken.insert(key, title);
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn titles(names: &[&str]) -> Vec<Title> {
+        let title = |name: &&str| Title { title: (*name).to_owned(), ..Title::default() };
+        names.iter().map(title).collect()
+    }
+
+    #[test]
+    fn an_exact_title_comes_before_a_pattern() {
+        let titles = titles(&["a.mp4", "b.mp4", "films/a.mp4", "films/x/c.mp4", "[ab].mp4"]);
+        let select = |patterns: &[&str]| {
+            let patterns: Vec<_> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+            select(&titles, &patterns)
+        };
+        assert_eq!(select(&[]).unwrap().len(), 5);
+        assert_eq!(select(&["b.mp4", "a.mp4"]).unwrap(), ["b.mp4", "a.mp4"]);
+        assert_eq!(select(&["[ab].mp4"]).unwrap(), ["[ab].mp4"], "as it is spelled");
+        assert_eq!(select(&["{a,b}.mp4"]).unwrap(), ["a.mp4", "b.mp4"]);
+        assert_eq!(select(&["films/*"]).unwrap(), ["films/a.mp4"]);
+        assert_eq!(select(&["films/**"]).unwrap(), ["films/a.mp4", "films/x/c.mp4"]);
+        assert_eq!(select(&["*.mp4", "a.mp4"]).unwrap(), ["a.mp4", "b.mp4", "[ab].mp4"]);
+        let none = select(&["a.mp4", "c*"]).unwrap_err();
+        assert!(matches!(none, Error::NoSuchTitle { .. }), "{none}");
+        assert!(matches!(select(&["[a"]), Err(Error::Pattern(_))));
+    }
+
+    #[test]
+    fn no_two_titles_are_one_file() {
+        let paths = |titles: &[&str]| {
+            let titles: Vec<_> = titles.iter().map(|&title| title.to_owned()).collect();
+            destination(Path::new("out"), &titles)
+        };
+        assert_eq!(
+            paths(&["a.mp4", "films/a.mp4", "films/.hidden"]).unwrap(),
+            [Path::new("out/a.mp4"), Path::new("out/films/a.mp4"), Path::new("out/films/_hidden")]
+        );
+        for pair in [["a\n", "a_"], ["A.mp4", "a.mp4"], ["a", "a/b"], ["a/b", "a"]] {
+            assert!(matches!(paths(&pair), Err(Error::OneName { .. })), "{pair:?}");
+        }
+        assert_eq!(paths(&["../../etc/passwd"]).unwrap(), [Path::new("out/_./_./etc/passwd")]);
+    }
+}
