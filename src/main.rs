@@ -13,5 +13,6 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
+    commands::complete();
     commands::run(&Cli::parse()).into()
 }

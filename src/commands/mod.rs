@@ -1,6 +1,7 @@
 //! The subcommands: each wires the parts together and does nothing else.
 
 mod bridge;
+mod complete;
 mod embedded;
 mod gen_cert;
 mod job;
@@ -27,6 +28,11 @@ use crate::config::{self, Environment, Notice, Report, Verbosity};
 use crate::transport::CertificateError;
 use crate::{exit, ui};
 
+/// Answers a shell that asks how a command line goes on, and ends the program; else returns.
+pub fn complete() {
+    clap_complete::CompleteEnv::with_factory(complete::command).complete();
+}
+
 /// Runs what the command line asks for and returns the exit code.
 pub fn run(cli: &Cli) -> u8 {
     let environment = Environment::capture();
@@ -49,7 +55,11 @@ fn start(cli: &Cli, environment: &Environment) -> anyhow::Result<u8> {
             // Where programs read stderr, it carries nothing but JSON.
             let json_on_stderr = config.report.json && config.output == Target::Stdout;
             tell(&config.notices, quiet || json_on_stderr);
-            play::run(config)
+            match (config.many.clone(), config.bridge.clone()) {
+                (Some(several), _) => many::run(config, several),
+                (None, Some(http)) => bridge::run(config, http),
+                (None, None) => play::run(config),
+            }
         }
         Command::GenCert(flags) => {
             let config = config::gen_cert(&cli.global, flags, environment)?;

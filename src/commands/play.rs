@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::embedded::Embedded;
 use super::job::{self, JobSignals};
-use super::{Interrupts, bridge, failure, many};
+use super::{Interrupts, failure};
 use crate::client::{
     self, Link, Outcome, PlayCommand, Remote, Sink, SinkError, Snapshot, Target, Unfinished,
 };
@@ -32,12 +32,6 @@ pub(super) const INSECURE: &str =
 pub(super) fn run(config: PlayConfig) -> anyhow::Result<u8> {
     if config.list {
         return list(config);
-    }
-    if let Some(many) = config.many.clone() {
-        return many::run(config, many);
-    }
-    if let Some(bridge) = config.bridge.clone() {
-        return bridge::run(config, bridge);
     }
     let PlayConfig { embedded, output, client: settings, link, report, .. } = &config;
     settings.require_verifiable(&link.versions)?;
