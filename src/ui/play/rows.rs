@@ -121,6 +121,7 @@ fn figures(status: &Status) -> Vec<Ranked> {
     let fields = [
         (0, Some(format!("chunk {seq}"))),
         (1, Some(status.amount())),
+        (KEYS + 1, status.byte_rate()),
         (2, Some(status.rtt())),
         (KEYS + 2, status.echo()),
         (3, Some(format!("lost {lost_packets} own"))),

@@ -46,6 +46,11 @@ impl Status {
         }
     }
 
+    /// The rate once more, in the unit of file sizes.
+    pub(super) fn byte_rate(&self) -> Option<String> {
+        Some(format!("{}/s", bytes((self.rate? / 8.0) as u64)))
+    }
+
     /// How much is there, and of how much.
     pub(super) fn amount(&self) -> String {
         let Snapshot { bytes: received, position, size, .. } = self.snapshot;
