@@ -121,7 +121,7 @@ fn figures(status: &Status) -> Vec<Ranked> {
     let fields = [
         (0, Some(format!("chunk {seq}"))),
         (1, Some(status.amount())),
-        (KEYS + 1, status.byte_rate()),
+        (KEYS + 2, status.byte_rate()),
         (2, Some(status.rtt())),
         (KEYS + 2, status.echo()),
         (3, Some(format!("lost {lost_packets} own"))),
@@ -199,7 +199,7 @@ mod tests {
             figures(&status, 80),
             "chunk 5 · 1.25 MiB of 20 MiB · rtt 0.31 ms · lost 3 own · v1  ␣ pause · q quit"
         );
-        let all = "chunk 5 · 1.25 MiB of 20 MiB · rtt 0.31 ms · echo 0.80 ms · lost 3 own · v1 · paced 500 kbit/s   ";
+        let all = "chunk 5 · 1.25 MiB of 20 MiB · 60.8 KiB/s · rtt 0.31 ms · echo 0.80 ms · lost 3 own · v1 · paced 500 kbit/s   ";
         assert!(figures(&status, 160).starts_with(all));
         assert!(figures(&status, 160).ends_with("   space pauses · q quits"));
     }
