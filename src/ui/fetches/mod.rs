@@ -124,6 +124,6 @@ impl<E: UiEvent> View for FetchesView<E> {
         screen.draw(&[], screen.width());
         let Summary { total, bytes: sent, .. } = self.summary(now);
         let text = format!("after {}, {}", count(total, self.terms.thing), bytes(sent));
-        screen.print_event(&EventLine::new('■', "cyan", "stopped", text));
+        screen.print_event(&EventLine::new('■', "cyan", "ended", text));
     }
 }
