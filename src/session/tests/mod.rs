@@ -35,6 +35,24 @@ const fn malformed(kind: Kind) -> Error {
 /// An error that ends the stream.
 const VERSION: Error = Error::Version { got: 9, want: 1 };
 
+/// What a type byte is called in a log.
+fn name_of(kind: u8) -> &'static str {
+    const NAMES: [&str; 10] = [
+        "OPEN_STREAM",
+        "OPEN_ACK",
+        "OPEN_NACK",
+        "STREAM_CHUNK",
+        "PAUSE_STREAM",
+        "RESUME_STREAM",
+        "CLOSE_STREAM",
+        "HEARTBEAT",
+        "LIST",
+        "LIST_REPLY",
+    ];
+    let known = usize::from(kind).checked_sub(1).and_then(|position| NAMES.get(position));
+    known.copied().unwrap_or("a PDU of unknown type")
+}
+
 /// What the sessions of the tests are assigned.
 const SESSION: u32 = 7;
 
