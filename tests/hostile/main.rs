@@ -8,6 +8,7 @@
 )]
 
 mod attacker;
+mod bad_server;
 #[path = "../common/mod.rs"]
 mod common;
 mod limits;
