@@ -176,14 +176,14 @@ impl Carrier {
             return;
         }
         let mut due = now + faults.delay;
-        if faults.bits_per_second > 0 {
+        let bits = packet.bytes.len() as u64 * 8;
+        if let Some(nanos) = (bits * 1_000_000_000).checked_div(faults.bits_per_second) {
             let free_at = &mut self.free_at[usize::from(packet.to_server)];
             let begins = (*free_at).max(now);
             if begins > now + BUFFER {
                 return;
             }
-            let bits = packet.bytes.len() as u64 * 8;
-            *free_at = begins + Duration::from_nanos(bits * 1_000_000_000 / faults.bits_per_second);
+            *free_at = begins + Duration::from_nanos(nanos);
             due = *free_at + faults.delay;
         }
         if self.random.random_bool(faults.corruption) && !packet.bytes.is_empty() {

@@ -13,8 +13,11 @@ use quicstream::session::Time;
 use quicstream::session::client::{self, ClientSession, Earlier, ScriptedPause};
 use quicstream::session::server::{self, Delivery, Reason, ServerSession, Timeouts};
 
+/// A target: it panics where it finds a fault.
+pub(crate) type Target = fn(&[u8]);
+
 /// Every target, and its name.
-pub(crate) const ALL: [(&str, fn(&[u8])); 5] = [
+pub(crate) const ALL: [(&str, Target); 5] = [
     ("decoder", decoder),
     ("server", server_machine),
     ("client", client_machine),

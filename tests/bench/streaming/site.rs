@@ -126,7 +126,8 @@ impl Site {
     pub(crate) fn serve(&self, media: &Path, mtu: u16, args: &[&str]) -> Serving {
         let mut command = self.quicstream("serve");
         command
-            .args(["--listen", "127.0.0.1:0", "--media"])
+            // All viewers come from one address.
+            .args(["--listen", "127.0.0.1:0", "--max-per-address", "10000", "--media"])
             .arg(media)
             .args(args)
             .env("QUICSTREAM_TRANSPORT_MTU", mtu.to_string());
