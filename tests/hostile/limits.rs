@@ -209,3 +209,36 @@ fn initial_packet() -> Vec<u8> {
     });
     packet
 }
+
+#[tokio::test]
+async fn a_thousand_sessions_hear_that_the_server_ends() {
+    let mut serve = serve(&["--max-per-address", "100"]);
+    let mut attackers = Vec::new();
+    let mut streams = Vec::new();
+    for _ in 0..67 {
+        let attacker = Attacker::connect(&serve).await;
+        for _ in 0..15 {
+            let mut stream = attacker.stream().await;
+            // So slow that they last, and cost little.
+            let slow = Options { rate: Some(8_000), unverified: true, ..Options::default() };
+            let granted = stream.open(slow).await;
+            assert!(matches!(granted, Pdu::OpenAck(..)), "{granted}");
+            streams.push(stream);
+        }
+        let mut sixteenth = attacker.stream().await;
+        let refused = sixteenth.open(Options::default()).await;
+        assert!(matches!(refused, Pdu::OpenNack(7, _)), "a stream is kept for LIST: {refused}");
+        attackers.push(attacker);
+    }
+    serve.signal("-TERM");
+    for mut stream in streams {
+        let closed = loop {
+            match stream.next().await.expect("the end is said") {
+                Frame::Pdu { pdu: Pdu::Close(reason, _), .. } => break reason,
+                _ => {}
+            }
+        };
+        assert_eq!(closed, CloseReason::SHUTDOWN);
+    }
+    assert_eq!(tokio::task::spawn_blocking(move || serve.wait()).await.unwrap(), Some(0));
+}

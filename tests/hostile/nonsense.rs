@@ -164,3 +164,34 @@ async fn more_streams_than_allowed_wait_and_unidirectional_ones_do_not_exist() {
     assert!(uni.await.is_err());
     assert_exit(&output(serve.play(["--rate", "max"])).await, 0);
 }
+
+/// Ten thousand sessions one after the other, each over a connection of twenty.
+#[tokio::test]
+#[ignore = "takes a minute"]
+async fn a_server_stays_what_it_was() {
+    let serve = Serve::start(["--generate", "256KiB"]);
+    let mut after_a_tenth = 0;
+    let before = descriptors(&serve);
+    for connection in 0..500 {
+        let attacker = Attacker::connect(&serve).await;
+        for _ in 0..20 {
+            let mut stream = attacker.stream().await;
+            stream.open(unpaced()).await;
+            while stream.next().await.is_some() {}
+        }
+        attacker.connection.close(0_u32.into(), b"");
+        if connection == 49 {
+            after_a_tenth = memory(&serve);
+        }
+    }
+    let drift = memory(&serve).saturating_sub(after_a_tenth);
+    println!(
+        "10,000 sessions: memory {} KiB after 1,000, and {drift} bytes more at the end",
+        after_a_tenth / 1024
+    );
+    assert!(drift < 5 << 20, "{drift} bytes");
+    // The last connection may still be closing.
+    while descriptors(&serve) > before {
+        tokio::task::yield_now().await;
+    }
+}
