@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::embedded::Embedded;
 use super::job::{self, JobSignals};
 use super::play::{INSECURE, server};
-use super::{Interrupts, failure};
+use super::{Interrupts, end};
 use crate::bridge::Bridge;
 use crate::client::{self, Fetches, Link};
 use crate::config::{BridgeConfig, PlayConfig, Progress, Report};
@@ -90,16 +90,7 @@ pub(super) fn run(config: PlayConfig, bridge: BridgeConfig) -> anyhow::Result<u8
         let _ = serving.await;
         anyhow::Ok(exit)
     });
-    if let Some(embedded) = embedded {
-        embedded.stop();
-    }
-    runtime.shutdown_background();
-    let all_json_written = ui.finish(result.as_ref().err().map(failure));
-    match result {
-        Ok(exit::DONE) if !all_json_written => Ok(exit::FAILURE),
-        Ok(exit) => Ok(exit),
-        Err(error) => Ok(exit::code(&error)),
-    }
+    Ok(end(embedded, runtime, ui, &result))
 }
 
 /// Cancels `shutdown` at the first signal, and ends the program at the second.

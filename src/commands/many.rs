@@ -13,7 +13,7 @@ use super::bridge::heed_signals;
 use super::embedded::Embedded;
 use super::job::{self, JobSignals};
 use super::play::{INSECURE, check_directory, server};
-use super::{Interrupts, failure};
+use super::{Interrupts, end};
 use crate::client::{
     self, Error, Fetches, Link, Outcome, PlayCommand, PlayEvent, PlaySettings, RunningFetch, Sink,
     SinkError, Snapshot, Target, TitleEvent,
@@ -93,16 +93,7 @@ pub(super) fn run(config: PlayConfig, many: ManyConfig) -> anyhow::Result<u8> {
             None => Ok(exit::DONE),
         }
     });
-    if let Some(embedded) = embedded {
-        embedded.stop();
-    }
-    runtime.shutdown_background();
-    let all_json_written = ui.finish(result.as_ref().err().map(failure));
-    match result {
-        Ok(exit::DONE) if !all_json_written => Ok(exit::FAILURE),
-        Ok(exit) => Ok(exit),
-        Err(error) => Ok(exit::code(&error)),
-    }
+    Ok(end(embedded, runtime, ui, &result))
 }
 
 /// One of several titles.

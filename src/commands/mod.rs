@@ -16,7 +16,9 @@ mod watched;
 
 use std::io::{self, Write as _};
 
+use embedded::Embedded;
 use resources::runtime;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
@@ -95,6 +97,24 @@ fn in_state_directory(error: CertificateError) -> anyhow::Error {
 /// A failure as the user is told of it: its whole chain, and the exit code.
 fn failure(error: &anyhow::Error) -> ui::Failure {
     ui::Failure { message: format!("{error:#}"), exit: exit::code(error) }
+}
+
+/// Ends what a command runs, and shows how it ended. Returns the exit code.
+fn end<E: ui::UiEvent>(
+    embedded: Option<Embedded>,
+    runtime: Runtime,
+    ui: ui::UiThread<E>,
+    result: &anyhow::Result<u8>,
+) -> u8 {
+    embedded.into_iter().for_each(Embedded::stop);
+    runtime.shutdown_background();
+    let all_json_written = ui.finish(result.as_ref().err().map(failure));
+    match result {
+        // Whoever wants the JSON does not know all.
+        Ok(exit::DONE) if !all_json_written => exit::FAILURE,
+        Ok(exit) => *exit,
+        Err(error) => exit::code(error),
+    }
 }
 
 /// Sends the log to the terminal's keeper: warnings, and every PDU with `-v`.

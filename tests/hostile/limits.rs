@@ -233,9 +233,9 @@ async fn a_thousand_sessions_hear_that_the_server_ends() {
     serve.signal("-TERM");
     for mut stream in streams {
         let closed = loop {
-            match stream.next().await.expect("the end is said") {
-                Frame::Pdu { pdu: Pdu::Close(reason, _), .. } => break reason,
-                _ => {}
+            let frame = stream.next().await.expect("the end is said");
+            if let Frame::Pdu { pdu: Pdu::Close(reason, _), .. } = frame {
+                break reason;
             }
         };
         assert_eq!(closed, CloseReason::SHUTDOWN);
