@@ -53,6 +53,7 @@ Examples:
   quicstream serve film.mp4 --bitrate 4M
   quicstream serve ~/films               a directory of titles: film.mp4, clips/intro.mp4
   quicstream serve --listen '[::]:4433' --max-rate 20M
+  ffmpeg ... -f mpegts - | quicstream serve --live cam.ts
   quicstream serve --media dummy.bin --generate 512KiB
   quicstream serve --cert fullchain.pem --key privkey.pem --json";
 

@@ -501,7 +501,7 @@ fn a_url_and_a_flag_do_not_say_the_same_twice() {
 fn where_and_how_to_play_is_for_this_run_alone() {
     let client = |flags: &[&str]| Place::new().play(flags).unwrap().client;
     let usual = client(&[]);
-    assert_eq!((usual.title, usual.start, usual.verify), (None, Start::Byte(0), true));
+    assert_eq!((usual.title, usual.start, usual.verify), (None, Start::Usual, true));
     let versions = |flags: &[&str]| Place::new().play(flags).unwrap().link.versions;
     assert_eq!(versions(&[]), Version::ALL);
     assert_eq!(client(&["--start", "25%"]).start, Start::Fraction(0.25));

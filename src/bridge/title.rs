@@ -105,9 +105,13 @@ impl Bridge {
     ) -> Result<MediaStream, Error> {
         let settings = PlaySettings {
             title: Some(title.to_owned()),
-            start: Start::Byte(start),
+            start: match description.size {
+                Some(_) => Start::Byte(start),
+                None => Start::Usual,
+            },
             end,
-            validator: Some(description.validator.clone()).filter(|bytes| !bytes.is_empty()),
+            validator: Some(description.validator.clone())
+                .filter(|bytes| !bytes.is_empty() && description.size.is_some()),
             rate: Rate::Max,
             verify: false,
             require_digest: false,
@@ -141,7 +145,7 @@ async fn play(
     let title = settings.title.clone().unwrap_or_default();
     let start = match settings.start {
         Start::Byte(start) => start,
-        Start::Fraction(_) => 0,
+        _ => 0,
     };
     let (publish, snapshot) = watch::channel(client::Snapshot::default());
     let request = bridge.requests.add(RunningFetch::new(title.clone(), start, end, snapshot));

@@ -69,6 +69,10 @@ pub struct PlaySettings {
 /// Where in the media to start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Start {
+    /// At the first byte; of a broadcast, at the newest place where a decoder can begin.
+    Usual,
+    /// Of a broadcast, where a decoder can begin so long ago or earlier.
+    Ago(Duration),
     /// At this byte.
     Byte(u64),
     /// At this part of the whole, 0 to 1.
@@ -313,7 +317,7 @@ async fn conclude(
         Ok(Ended::Session(End::Complete)) if part.is_none() || required.is_none() => {
             // A player that is paused takes its time over what is queued.
             let finished = tokio::select! {
-                finished = sink.finish(resume.digest) => finished,
+                finished = sink.finish(resume.checked_digest()) => finished,
                 () = stop(commands) => return Ok(Outcome::Stopped(seen())),
             };
             return match (finished, required) {

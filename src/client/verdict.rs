@@ -159,7 +159,7 @@ impl PlaySettings {
     /// # Errors
     /// Another setting rules that out.
     pub fn require_verifiable(&self, versions: &[Version]) -> Result<(), Error> {
-        let from_start = matches!(self.start, Start::Byte(0) | Start::Fraction(0.0));
+        let from_start = matches!(self.start, Start::Usual | Start::Byte(0) | Start::Fraction(0.0));
         let (flag, why) = match *versions {
             _ if !self.require_digest => return Ok(()),
             _ if !self.verify => ("--no-verify", Unverified::NotWanted),

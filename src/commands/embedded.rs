@@ -28,7 +28,7 @@ impl Embedded {
         let serve = move || {
             let serving = super::runtime().and_then(|runtime| {
                 let guard = runtime.enter();
-                let bound = serve::bind(&config)?;
+                let bound = serve::bind(&config, Vec::new())?;
                 drop(guard);
                 Ok((runtime, bound))
             });

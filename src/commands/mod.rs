@@ -1,12 +1,14 @@
 //! The subcommands: each wires the parts together and does nothing else.
 
 mod bridge;
+mod broadcast;
 mod complete;
 mod embedded;
 mod gen_cert;
 mod job;
 mod many;
 mod play;
+mod recording;
 mod reload;
 mod resources;
 mod serve;

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::broadcast::{self, Producer};
 use super::job::JobSignals;
 use super::reload::{self, IdentityFiles, TokenFile};
 use super::stop::{self, Stop};
 use super::supervisor;
 use crate::config::{self, Credentials, ServeConfig};
 use crate::http::HttpListener;
-use crate::media::{self, Library};
+use crate::media::{self, Broadcaster, Library};
 use crate::server::{Admission, ServeEvent, Server, Sessions};
 use crate::shell::quote;
 use crate::transport::{
@@ -22,6 +25,9 @@ use crate::transport::{
 };
 use crate::ui;
 use crate::{admin, exit};
+
+/// How often it is looked whether the last viewer of the last broadcast has gone.
+const LAST_VIEWER_CHECK: Duration = Duration::from_millis(100);
 
 /// How long before its end a certificate is warned of.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -43,7 +49,9 @@ pub(super) struct Bound {
 pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let runtime = super::runtime()?;
     let guard = runtime.enter();
-    let Bound { listener, identity, library, admission, active } = bind(&config)?;
+    let producers = broadcast::producers(&config.live)?;
+    let live = producers.iter().map(Producer::broadcaster).collect();
+    let Bound { listener, identity, library, admission, active } = bind(&config, live)?;
     let admin = config.admin.map(bind_admin).transpose()?;
     drop(guard);
     let Stop { shutdown, reloads } = stop::listen()?;
@@ -79,6 +87,19 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         let maintained = server.clone();
         let until = shutdown.clone();
         tokio::spawn(async move { maintained.maintain(until).await });
+        let has_more = config.media.is_some() || !producers.iter().all(Producer::is_stdin);
+        for producer in producers {
+            let events = ui.sender();
+            let (shutdown, server) = (shutdown.clone(), server.clone());
+            let (over, is_over) = oneshot::channel();
+            tokio::spawn(async move {
+                if is_over.await.is_ok() && !has_more {
+                    end_after_last(&server, &shutdown).await;
+                }
+            });
+            let report = move |event| events.send(event);
+            producer.start(report, move || _ = over.send(())).context("cannot start")?;
+        }
         let informed = tokio::spawn(supervisor::inform(server.clone(), shutdown.clone()));
         let ended = CancellationToken::new();
         let admin = admin.map(|listener| {
@@ -103,6 +124,14 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     runtime.shutdown_background();
     ui.finish(None);
     Ok(exit::DONE)
+}
+
+/// Ends a server that has nothing more to serve, once its last viewer has its end.
+async fn end_after_last(server: &Server, shutdown: &CancellationToken) {
+    while server.sessions().count() > 0 {
+        sleep(LAST_VIEWER_CHECK).await;
+    }
+    shutdown.cancel();
 }
 
 /// Bursts of packets overflow what kernels grant by default; only an administrator can change it.
@@ -139,12 +168,13 @@ fn warn_of_dates(identity: &Identity, credentials: &Credentials) {
 }
 
 /// Makes ready all that a server needs. Belongs inside a runtime, which the endpoint will live on.
-pub(super) fn bind(config: &ServeConfig) -> anyhow::Result<Bound> {
+pub(super) fn bind(config: &ServeConfig, live: Vec<Arc<Broadcaster>>) -> anyhow::Result<Bound> {
     if let (Some(path), Some(size)) = (&config.media, config.generate) {
         media::generate(path, size)
             .with_context(|| format!("cannot generate {}", path.display()))?;
     }
-    let mut library = Library::new(config.media.as_deref(), config.cache)?;
+    let library = Library::new(config.media.as_deref(), config.cache)?;
+    let mut library = library.with_broadcasts(live);
     if let Some(digests) = &config.digests {
         library = library.keeping_digests(digests);
     }

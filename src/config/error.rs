@@ -100,6 +100,9 @@ pub enum Error {
     /// Two titles.
     #[error("the title is given twice, in the URL and with --title: keep one")]
     TitleTwice,
+    /// Two broadcasts that exclude each other.
+    #[error("two of server.live (--live) {0}: each needs its own")]
+    LiveTwice(&'static str),
     /// Several titles, and no place for them.
     #[error("several titles go below a directory: name one with -o DIR/")]
     DirectoryNeeded,

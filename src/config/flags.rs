@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::settings::{Client, Identity, Layer, Server, Transport, Trust};
 use super::value::{
-    CertificateName, Days, GenerateSize, HttpListen, Locator, PlayerCommand, Protocol, Start, Title,
+    CertificateName, Days, GenerateSize, HttpListen, List, Live, Locator, PlayerCommand, Protocol,
+    Start, Title,
 };
 use super::{Color, Progress};
 
@@ -55,6 +56,10 @@ pub struct Serve {
     /// The same as --media
     #[arg(value_name = "MEDIA", conflicts_with = "media")]
     pub media_argument: Option<PathBuf>,
+    /// Broadcast what comes from stdin, or from the FIFO at PATH, under this title; may be given
+    /// again
+    #[arg(long = "live", value_name = "NAME[=PATH]", help_heading = "Media")]
+    pub live: Vec<Live>,
     /// If the media file is missing, make it of SIZE random bytes, such as 512KiB [default: off]
     #[arg(long, value_name = "SIZE", help_heading = "Media")]
     pub generate: Option<GenerateSize>,
@@ -99,9 +104,10 @@ pub struct Play {
     #[arg(long, help_heading = "Media")]
     #[arg(conflicts_with_all = ["titles", "destination", "start"])]
     pub list: bool,
-    /// Where to start: a byte, such as 1048576 or 10MiB, or a part, such as 25%. A player can join
-    /// MPEG-TS, MP3 and the like anywhere, MP4 and Matroska only at 0 [default: 0]
-    #[arg(long, value_name = "BYTES", help_heading = "Media")]
+    /// Where to start: a byte, such as 1048576 or 10MiB, a part, such as 25%, or of a broadcast a
+    /// time before now, such as -60s. A player can join MPEG-TS, MP3 and the like anywhere, MP4 and
+    /// Matroska only at 0 [default: 0; of a broadcast its newest key frame]
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, help_heading = "Media")]
     pub start: Option<Start>,
     /// Write the media to FILE, or to stdout with "-"; into a directory under its title's name
     /// [default: count it and throw it away]
@@ -167,7 +173,7 @@ impl From<&Serve> for Layer {
     fn from(flags: &Serve) -> Self {
         let media = flags.server.media.as_ref().or(flags.media_argument.as_ref()).cloned();
         Self {
-            server: Server { media, ..flags.server.clone() },
+            server: Server { media, live: List::of(flags.live.clone()), ..flags.server.clone() },
             identity: flags.identity.clone(),
             transport: flags.transport.clone(),
             ..Self::default()

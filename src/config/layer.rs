@@ -102,6 +102,8 @@ mod tests {
             Layer::built_in().unwrap().open_keys(),
             [
                 "server.media",
+                "server.live",
+                "server.record",
                 "server.tokens",
                 "server.admin",
                 "client.token_file",

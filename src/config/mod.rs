@@ -20,6 +20,7 @@ pub mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use environment::Environment;
 pub use error::Error;
@@ -39,6 +40,8 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// A file, or a directory of titles; `None` is the compiled-in sample.
     pub media: Option<PathBuf>,
+    /// What to broadcast.
+    pub live: LiveConfig,
     /// If the media file is missing, make it of that many random bytes.
     pub generate: Option<u64>,
     /// The file that keeps digests from run to run; `None` to keep none.
@@ -63,6 +66,19 @@ pub struct ServeConfig {
     pub report: Report,
     /// What the user should know about these settings.
     pub notices: Vec<Notice>,
+}
+
+/// What to broadcast, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveConfig {
+    /// The titles, each with the FIFO that it comes from; `None` is stdin.
+    pub broadcasts: Vec<(String, Option<PathBuf>)>,
+    /// What each keeps in memory, bytes.
+    pub window: u64,
+    /// How long to wait for the next writer of a FIFO.
+    pub linger: Duration,
+    /// The directory that keeps all of each.
+    pub record: Option<PathBuf>,
 }
 
 /// Where a server's certificate and key come from.

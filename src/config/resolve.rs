@@ -1,5 +1,6 @@
 //! From merged layers to what a command needs.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,10 @@ use std::time::Duration;
 use super::flags::{GenCert, Global, Play, Reporting, Serve};
 use super::settings::Layer;
 use super::stdout::is_stdout;
-use super::value::PlayerCommand;
+use super::value::{List, PlayerCommand};
 use super::{
-    BridgeConfig, CertConfig, Credentials, Environment, Error, ManyConfig, Notice, PlayConfig,
-    Report, ServeConfig, Verbosity, tls, tokens,
+    BridgeConfig, CertConfig, Credentials, Environment, Error, LiveConfig, ManyConfig, Notice,
+    PlayConfig, Report, ServeConfig, Verbosity, tls, tokens,
 };
 use crate::client::{LinkSettings, Start, Target};
 use crate::protocol::{OpenStream, Version};
@@ -224,6 +225,7 @@ fn serve_config(
     Ok(ServeConfig {
         listen,
         media: layer.server.media.clone(),
+        live: live(layer)?,
         generate: None,
         digests: None,
         tokens: None,
@@ -248,6 +250,22 @@ fn serve_config(
         report,
         notices: Vec::new(),
     })
+}
+
+/// The broadcasts. No two have the same title, and only one comes from stdin.
+fn live(layer: &Layer) -> Result<LiveConfig, Error> {
+    let live = layer.server.live.clone().map(List::into_vec).unwrap_or_default();
+    let broadcasts: Vec<_> = live.into_iter().map(|live| (live.title, live.path)).collect();
+    let titles: BTreeSet<_> = broadcasts.iter().map(|(title, _)| title).collect();
+    if titles.len() < broadcasts.len() {
+        return Err(Error::LiveTwice("have the same title"));
+    }
+    if broadcasts.iter().filter(|(_, path)| path.is_none()).count() > 1 {
+        return Err(Error::LiveTwice("come from stdin"));
+    }
+    let (window, linger) = (setting!(layer.server.live_window), setting!(layer.server.live_linger));
+    let record = layer.server.record.clone();
+    Ok(LiveConfig { broadcasts, window: window.get(), linger: linger.get(), record })
 }
 
 /// Seconds between heartbeats: at most a third of what ends a session or a connection, so that one
@@ -288,7 +306,7 @@ fn client_settings(
         },
         script: (pause_at > 0).then_some(ScriptedPause { at: pause_at, length }),
         title,
-        start: flags.start.map_or(Start::Byte(0), Start::from),
+        start: flags.start.map_or(Start::Usual, Start::from),
         end: None,
         validator: None,
         rate: setting!(layer.client.rate).into(),

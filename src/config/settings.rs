@@ -10,8 +10,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::value::{
-    BitRate, CertificateName, Congestion, Host, Invalid, List, Listen, Name, Pacing, Port, Rate,
-    Seconds, Size, Whole, invalid,
+    BitRate, CertificateName, Congestion, Host, Invalid, List, Listen, Live, Name, Pacing, Port,
+    Rate, Seconds, Size, Whole, invalid,
 };
 use crate::protocol::MAX_CHUNK_SIZE;
 use crate::transport::{Fingerprint, MAX_MTU, MIN_MTU};
@@ -111,6 +111,18 @@ settings! {
             /// path [default: the sample clip inside the program]
             #[arg(short, long, value_name = "PATH", help_heading = "Media")]
             media: PathBuf,
+            /// The broadcasts.
+            #[arg(skip)]
+            live: List<Live>,
+            /// What each broadcast keeps in memory, for who is late or goes back [default: 64MiB]
+            #[arg(long, value_name = "BYTES", help_heading = "Media")]
+            live_window: Size<u64, MIB, PIB>,
+            /// Keep all of each broadcast as DIR/NAME, as it grows [default: off]
+            #[arg(long, value_name = "DIR", help_heading = "Media")]
+            record: PathBuf,
+            /// Seconds that a broadcast goes on without the writer of its FIFO [default: 5]
+            #[arg(long, value_name = "SECS", help_heading = "Advanced", hide_short_help = true)]
+            live_linger: Seconds<0, DAY_MS>,
             /// The highest bitrate to offer, in bit/s, such as 4M [default: 500000]
             #[arg(long, value_name = "BPS", help_heading = "Session")]
             bitrate: BitRate<u32, 1, { u32::MAX as u64 }>,

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::file::File;
 use super::file_source::Files;
+use super::live::Broadcaster;
 use super::memory::MemorySource;
 use super::root::Root;
 use super::source::Source;
@@ -38,6 +39,8 @@ pub struct Library {
     /// Where files are looked up.
     root: Option<Root>,
     files: Files,
+    /// Titles that are broadcasts.
+    live: Vec<Arc<Broadcaster>>,
     /// Titles that are no files.
     sources: Vec<Found<Arc<dyn Source>>>,
     /// The newest catalogue. Whoever reads a directory holds the lock.
@@ -63,9 +66,19 @@ impl Library {
             root: path.map(Root::at).transpose()?,
             files: Files::new(Cache::new(cache)),
             sources: if path.is_none() { vec![sample()] } else { Vec::new() },
+            live: Vec::new(),
             catalogue: Arc::default(),
             troubles: Troubles::default(),
         })
+    }
+
+    /// The same with these broadcasts; without the sample clip, if that is all there was.
+    pub fn with_broadcasts(mut self, live: Vec<Arc<Broadcaster>>) -> Self {
+        if !live.is_empty() {
+            self.sources.clear();
+        }
+        self.live = live;
+        self
     }
 
     /// The same, which keeps the digests that it knows in the file at `path`, so that they are
@@ -83,6 +96,10 @@ impl Library {
     /// The title, unless there may be any number of them.
     pub fn only_title(&self) -> Option<String> {
         let title = match &self.root {
+            _ if !self.live.is_empty() => match (&*self.live, &self.root) {
+                ([only], None) => Some(only.title()),
+                _ => None,
+            },
             Some(root) => root.only_title(),
             None => self.source(None).map(|found| found.title.as_str()),
         };
@@ -99,6 +116,9 @@ impl Library {
         if let Some(found) = self.source(title) {
             return Ok(Media::new(found.clone()));
         }
+        if let Some(live) = self.broadcast(title) {
+            return live.open().map(Media::new);
+        }
         match title.map(str::to_owned) {
             Some(title) => self.open_file(move |root| root.open(&title, bitrate)).await,
             None => self.find_file(move |root| root.open_only(bitrate)).await,
@@ -113,6 +133,9 @@ impl Library {
     pub async fn open_first(self: &Arc<Self>, bitrate: u32) -> Result<Media, Error> {
         if let Some(found) = self.source(None) {
             return Ok(Media::new(found.clone()));
+        }
+        if let Some(live) = self.broadcast(None) {
+            return live.open().map(Media::new);
         }
         self.find_file(move |root| root.open_first(bitrate)).await
     }
@@ -130,7 +153,9 @@ impl Library {
     /// The directory cannot be read to its end, or the server is in trouble; that is in the log
     /// then. What is wrong with a single title only leaves it out.
     pub async fn catalogue(self: &Arc<Self>) -> Result<Arc<[Entry]>, Error> {
-        if self.only_title().is_some() {
+        // Only a directory costs something to read.
+        let is_directory = matches!(self.root, Some(Root::Directory(_)));
+        if !is_directory {
             let library = self.clone();
             return blocking(move || library.entries()).await;
         }
@@ -165,6 +190,16 @@ impl Library {
                 latest.take_if(|known| known.made.elapsed() >= KEPT);
             }
         });
+    }
+
+    /// The broadcast of this title; without a title, the only one where there is nothing else.
+    fn broadcast(&self, title: Option<&str>) -> Option<&Broadcaster> {
+        match (title, &*self.live) {
+            (Some(title), live) => live.iter().find(|live| live.title() == title),
+            (None, [only]) if self.root.is_none() => Some(only),
+            _ => None,
+        }
+        .map(AsRef::as_ref)
     }
 
     /// The title that is no file; without a title, the only one where there are no files.
@@ -207,6 +242,7 @@ impl Library {
     fn entries(&self) -> Result<Arc<[Entry]>, Error> {
         let sources = self.sources.iter().cloned();
         let mut entries: Vec<_> = sources.map(|found| found.entry(|source| source.len())).collect();
+        entries.extend(self.live.iter().map(|live| live.entry()));
         if let Some(root) = &self.root {
             entries.extend(root.catalogue()?);
         }

@@ -10,6 +10,7 @@ mod file_source;
 mod generate;
 mod identity;
 mod library;
+mod live;
 mod memory;
 mod root;
 mod source;
@@ -21,9 +22,11 @@ mod validators;
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinError;
@@ -35,7 +38,9 @@ use source::{Pending, Source};
 pub use cache::Cache;
 pub use generate::generate;
 pub use library::Library;
+pub use live::{Broadcaster, LiveEvent};
 pub use source::Read;
+pub use title::is_title;
 
 /// The most that is read of media before its session needs it, bytes. A paced session has one
 /// second of it read ahead: thousands of them must not fill the memory.
@@ -74,6 +79,9 @@ pub enum Error {
     /// Nothing of this name can be opened. Nobody learns whether it exists.
     #[error("there is no such title: ask for one that is in the list of titles")]
     NoSuchTitle,
+    /// A broadcast of which no byte has come.
+    #[error("the broadcast has not begun")]
+    NothingYet,
     /// No title was named, and there is more than one.
     #[error("there is more than one title: name one of them")]
     TitleNeeded,
@@ -171,6 +179,21 @@ impl Media {
     /// Bytes in all; `None` while it is live.
     pub fn size(&self) -> Option<u64> {
         self.found.source.len()
+    }
+
+    /// The first byte that is kept and how many there are so far, of a broadcast that goes on.
+    pub fn kept(&self) -> Option<Range<u64>> {
+        self.found.source.kept()
+    }
+
+    /// Where a decoder can begin, so long ago or earlier, in a broadcast.
+    pub fn join(&self, ago: Duration) -> u64 {
+        self.found.source.join(ago)
+    }
+
+    /// What a decoder needs that begins at this byte of a broadcast.
+    pub fn header_at(&self, offset: u64) -> Option<Bytes> {
+        self.found.source.header_at(offset)
     }
 
     /// Returns 1 to 64 bytes that other media does not have.

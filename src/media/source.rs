@@ -3,9 +3,11 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::future::ready;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -42,6 +44,21 @@ pub(super) trait Source: Any + Debug + Send + Sync {
 
     /// When it was last changed, milliseconds since the Unix epoch, if that is known.
     fn modified(&self) -> Option<u64> {
+        None
+    }
+
+    /// The first byte that is kept and how many there are so far, while there may be more.
+    fn kept(&self) -> Option<Range<u64>> {
+        None
+    }
+
+    /// Where a decoder can begin, so long ago or earlier, as far as that is kept.
+    fn join(&self, _: Duration) -> u64 {
+        0
+    }
+
+    /// What a decoder needs that begins at this byte.
+    fn header_at(&self, _: u64) -> Option<Bytes> {
         None
     }
 

@@ -14,7 +14,7 @@ const UNFINISHED: [&str; 3] = [".part", ".part.json", ".part.json~"];
 /// files and directories, and not a single file of a title in several bitrates, nor one that a
 /// player has not finished. Whether it exists is for the file system to say, which compares as it
 /// always does: by case, byte for byte.
-pub(super) fn is_title(title: &str) -> bool {
+pub fn is_title(title: &str) -> bool {
     let folder = title.rsplit_once('/').map_or("", |(folder, _)| folder);
     title.len() <= LONGEST
         && !title.contains('\0')

@@ -34,6 +34,9 @@ pub enum NackCode {
     /// The start offset is past the end of the media.
     #[error("the start is past the end of the media")]
     PastTheEnd = 8,
+    /// The start has left what a broadcast keeps.
+    #[error("the start is not kept any more")]
+    NotKept = 9,
     /// Malformed body, or an OPEN_STREAM out of order.
     #[error("protocol violation")]
     ProtocolViolation = 99,
@@ -48,6 +51,7 @@ impl NackCode {
             | Self::MediaChanged
             | Self::Busy
             | Self::PastTheEnd
+            | Self::NotKept
                 if version == Version::V1 =>
             {
                 Self::ProtocolViolation as u16

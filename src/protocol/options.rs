@@ -89,6 +89,14 @@ options! {
     bitrate: Option<u32> = 12, (4..=4), |bitrate| format!("bitrate {bitrate} bit/s");
     /// The byte of the media after the last one that is wanted.
     end_offset: Option<u64> = 13, (8..=8), |offset| format!("end {offset}");
+    /// Bytes of a header, before the first of the media, that count in no offset.
+    header_length: Option<u32> = 14, (4..=4), |bytes| format!("header of {bytes} bytes");
+    /// The first byte of a broadcast that is still kept.
+    oldest: Option<u64> = 15, (8..=8), |offset| format!("kept from {offset}");
+    /// How many bytes of a broadcast there are so far.
+    edge: Option<u64> = 16, (8..=8), |offset| format!("edge {offset}");
+    /// Of a broadcast: so many milliseconds ago, or earlier, where a decoder can begin.
+    start_ago: Option<u32> = 17, (4..=4), |millis| format!("start {millis} ms ago");
     /// When the media was last changed, milliseconds since the Unix epoch.
     modified: Option<u64> = 19, (8..=8), |millis| format!("modified {millis} ms after 1970");
     /// The client has no use for a digest. An addition: with a value it means something else to

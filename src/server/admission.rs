@@ -262,9 +262,9 @@ impl Full {
 impl From<Full> for Refusal {
     fn from(full: Full) -> Self {
         Self {
-            code: NackCode::Busy,
             reason: Some(full.to_string()),
             retry_after: Some(RETRY_AFTER),
+            ..NackCode::Busy.into()
         }
     }
 }

@@ -259,15 +259,18 @@ impl Driver {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        let Refusal { code, reason, retry_after } = refusal;
+        let Refusal { code, reason, retry_after, oldest } = refusal;
         let words = match &reason {
             Some(reason) => format!("{code}: {reason}"),
             None => code.to_string(),
         };
         let code = code.to_wire(self.context.handle.version());
         self.context.server.counters.refused.add(code, 1);
-        let options =
-            Options { retry_after, ..reason.as_deref().map(Options::reason).unwrap_or_default() };
+        let options = Options {
+            retry_after,
+            oldest,
+            ..reason.as_deref().map(Options::reason).unwrap_or_default()
+        };
         self.sender.queue(&Pdu::OpenNack(code, options));
         let (peer, title) = (self.context.handle.peer(), self.wanted.take());
         let refused = ServeEvent::Refused { peer, title, code, reason: words, more: 0 };

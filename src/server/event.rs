@@ -30,6 +30,22 @@ pub enum ServeEvent {
         #[serde(skip_serializing_if = "Option::is_none")]
         admin: Option<SocketAddr>,
     },
+    /// The first byte of a broadcast came.
+    #[serde(rename = "live_started")]
+    LiveStarted {
+        /// What it is called.
+        title: String,
+    },
+    /// A broadcast has ended.
+    #[serde(rename = "live_ended")]
+    LiveEnded {
+        /// What it is called.
+        title: String,
+        /// Bytes of all of it.
+        bytes: u64,
+        /// Why.
+        cause: String,
+    },
     /// OPEN_ACK was sent.
     #[serde(rename = "session_opened")]
     Opened {

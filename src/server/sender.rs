@@ -43,6 +43,8 @@ pub(super) struct OpenSession {
     seq: u32,
     /// Media bytes queued.
     sent: u64,
+    /// Bytes of the header that are part of the next payload.
+    header_len: u64,
     /// The payload of the next chunk, as far as it has been read.
     payload: Vec<Bytes>,
     payload_len: u64,
@@ -139,14 +141,16 @@ impl SessionSender {
             grant,
             seq: 0,
             sent: 0,
+            header_len: 0,
             payload: Vec::new(),
             payload_len: 0,
             reserved: None,
             after_media: AfterMedia::NotYet,
         };
         let owes_digest = session.owes_digest;
+        let live = session.grant.media.kept().is_some();
         self.session = Some(session);
-        Input::Opened { session_id, owes_digest }
+        Input::Opened { session_id, owes_digest, live }
     }
 
     pub(super) fn session(&self) -> Option<&OpenSession> {
@@ -209,7 +213,8 @@ impl SessionSender {
     /// How far what was queued has come.
     pub(super) async fn delivery(&mut self) -> Delivery {
         let acknowledged = self.outgoing.acknowledged().await;
-        Delivery { acknowledged, outstanding: acknowledged < self.outgoing.total() }
+        let queued = self.outgoing.total();
+        Delivery { acknowledged, outstanding: acknowledged < queued, queued }
     }
 
     /// Hands everything to the transport that is to be sent: what is queued, then, while
@@ -283,7 +288,7 @@ impl OpenSession {
         context: &ConnectionContext,
         began: Instant,
     ) -> Result<Next, media::Error> {
-        let Grant { ack, media, start, end, .. } = &mut self.grant;
+        let Grant { ack, media, start, end, header, .. } = &mut self.grant;
         let offset = start.saturating_add(self.sent);
         let size = media.size();
         let left = end.or(size).map_or(u64::MAX, |end| end.saturating_sub(offset));
@@ -297,9 +302,16 @@ impl OpenSession {
                 None => pending().await,
             }
         }
-        while self.payload_len < length {
+        if !header.is_empty() {
+            let header = std::mem::take(header);
+            self.header_len = header.len() as u64;
+            self.payload_len = self.header_len;
+            self.payload.push(header);
+        }
+        while self.payload_len < length.max(self.header_len.saturating_add(1)) {
             let wanted = usize::try_from(length - self.payload_len).unwrap_or(usize::MAX);
-            match media.read(offset + self.payload_len, wanted).await? {
+            let wanted = wanted.max(1);
+            match media.read(offset + self.payload_len - self.header_len, wanted).await? {
                 Read::Bytes(slice) => {
                     self.payload_len += slice.len() as u64;
                     self.payload.push(slice);
@@ -334,7 +346,7 @@ impl OpenSession {
     fn queue_chunk(&mut self, length: u32, outgoing: &mut Outgoing) {
         self.seq = self.seq.wrapping_add(1);
         outgoing.queue_chunk(self.seq, length, self.payload.drain(..));
-        self.sent += std::mem::take(&mut self.payload_len);
+        self.sent += std::mem::take(&mut self.payload_len) - std::mem::take(&mut self.header_len);
         self.reserved = None;
         self.running.meter().count_chunk(self.seq, length.into());
     }

@@ -127,7 +127,12 @@ fn frame(pdu: Pdu) -> Frame {
 fn streaming_server() -> ServerSession {
     let server = ServerSession::new(Version::V2, TIMEOUTS, Duration::ZERO);
     let (server, _) = server.step(ServerInput::Frame(frame(open())), Duration::ZERO);
-    server.step(ServerInput::Opened { session_id: SESSION, owes_digest: false }, Duration::ZERO).0
+    server
+        .step(
+            ServerInput::Opened { session_id: SESSION, owes_digest: false, live: false },
+            Duration::ZERO,
+        )
+        .0
 }
 
 fn streaming_client() -> ClientSession {

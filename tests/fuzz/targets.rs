@@ -115,8 +115,8 @@ pub(crate) fn server_machine(data: &[u8]) {
         now += Duration::from_millis(u64::from(byte >> 4) * 500);
         let inputs = match byte & 15 {
             0 => vec![server::Input::PeerFinished],
-            1 => vec![server::Input::Opened { session_id: 7, owes_digest: false }],
-            2 => vec![server::Input::Opened { session_id: 7, owes_digest: true }],
+            1 => vec![server::Input::Opened { session_id: 7, owes_digest: false, live: false }],
+            2 => vec![server::Input::Opened { session_id: 7, owes_digest: true, live: false }],
             3 => vec![server::Input::Listed],
             4 => vec![server::Input::DigestResolved],
             5 => vec![server::Input::End(Reason::Complete)],

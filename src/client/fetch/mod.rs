@@ -54,7 +54,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
     ) -> Result<Self, Error> {
         let start = match settings.start {
             Start::Byte(start) => start,
-            Start::Fraction(_) => 0,
+            Start::Usual | Start::Ago(_) | Start::Fraction(_) => 0,
         };
         let mut fetch = Self {
             link,
@@ -75,7 +75,9 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
         let Some((origin, bytes)) = self.sink.resumed().cloned() else { return Ok(()) };
         let same_title = self.settings.title.is_none() || self.settings.title == origin.title;
         let same_start = match self.settings.start {
+            Start::Usual => origin.start == 0,
             Start::Byte(start) => start == origin.start,
+            Start::Ago(_) => false,
             Start::Fraction(_) => true,
         };
         if !same_title || !same_start {
@@ -140,6 +142,13 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
             };
             if self.is_other_than_earlier(&ended) {
                 self.start_over(self.resume.start)?;
+                continue;
+            }
+            if self.joins_anew(&ended) {
+                warn!(
+                    "the broadcast that was watched is over, or was missed for too long: the newest is joined"
+                );
+                self.resume.join_anew();
                 continue;
             }
             let Some(loss) = Loss::of(&ended, &self.resume) else { return ended };
@@ -280,7 +289,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
         if self.settings.title.is_some() {
             return Err(Error::NeedsVersion2("titles"));
         }
-        if self.settings.start != Start::Byte(0) {
+        if !matches!(self.settings.start, Start::Usual | Start::Byte(0)) {
             return Err(Error::NeedsVersion2("start offset"));
         }
         if self.settings.require_digest {
@@ -319,6 +328,25 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
             end => *end == End::Discontinuity(Discontinuity::Media),
         };
         other && !self.resume.is_resumable() && self.sink.resumed().is_some()
+    }
+
+    /// Whether a broadcast cannot be gone on with, into a player, which a new one will do for.
+    fn joins_anew(&self, ended: &Result<Ended, Error>) -> bool {
+        if !self.resume.live || !self.resume.is_resumable() || self.sink.part().is_some() {
+            return false;
+        }
+        match ended {
+            Ok(Ended::Session(end)) | Err(Error::Session(end)) => match end {
+                End::Refused { code, .. } => {
+                    let codes = [NackCode::MediaChanged as u16, NackCode::NotKept as u16];
+                    codes.contains(code)
+                }
+                End::Closed { reason, .. } => *reason == CloseReason::BEHIND,
+                End::Discontinuity(Discontinuity::Media) => true,
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     /// What the driver of a session works with.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::client::link::Request;
 use crate::client::sink::Origin;
-use crate::client::{PlaySettings, Rate, Secret, Unverified};
+use crate::client::{PlaySettings, Rate, Secret, Start, Unverified};
 use crate::protocol::{Digest, Options, Version};
 use crate::session::client::{Earlier, ScriptedPause, Validator};
 
@@ -27,6 +27,14 @@ pub(in crate::client) struct ResumeState {
     end: Option<u64>,
     /// Where in the media the next byte belongs.
     pub(in crate::client) position: u64,
+    /// Bytes of a header that come before the media.
+    pub(in crate::client) header_left: u64,
+    /// Of a broadcast: to begin where a decoder can, so many milliseconds ago or earlier.
+    start_ago: Option<u32>,
+    /// Whether what came is of more than one broadcast.
+    is_patchwork: bool,
+    /// Whether it is a broadcast.
+    pub(in crate::client) live: bool,
     pub(in crate::client) size: Option<u64>,
     pub(in crate::client) digest: Option<Digest>,
     /// The pause that is still to be made.
@@ -61,6 +69,14 @@ impl ResumeState {
             start,
             end: settings.end,
             position: start,
+            header_left: 0,
+            start_ago: match settings.start {
+                Start::Usual => Some(0),
+                Start::Ago(ago) => Some(u32::try_from(ago.as_millis()).unwrap_or(u32::MAX)),
+                Start::Byte(_) | Start::Fraction(_) => None,
+            },
+            is_patchwork: false,
+            live: false,
             size: None,
             digest: None,
             script: settings.script,
@@ -115,6 +131,7 @@ impl ResumeState {
             options: self.options(),
             earlier: Earlier {
                 position: self.position,
+                joins: self.joins(),
                 validator: self.validator.as_deref().and_then(Validator::new),
                 size: self.size,
                 digest: self.digest.filter(|_| self.validator.is_some()),
@@ -130,7 +147,8 @@ impl ResumeState {
             title: self.title.clone(),
             token: self.token.clone(),
             // A validator is only looked at together with an offset.
-            start_offset: (self.position > 0 || self.validator.is_some()).then_some(self.position),
+            start_offset: (!self.joins()).then_some(self.position),
+            start_ago: self.start_ago.filter(|_| self.joins()),
             validator: self.validator.clone(),
             digest: self.digest.filter(|_| self.validator.is_some()),
             end_offset: self.end,
@@ -140,16 +158,37 @@ impl ResumeState {
         }
     }
 
+    /// Whether a broadcast is to be begun somewhere; else the next byte is known.
+    fn joins(&self) -> bool {
+        self.position == 0 && self.validator.is_none() && self.start_ago.is_some()
+    }
+
+    /// Begins anew with a broadcast that is another.
+    pub(in crate::client) fn join_anew(&mut self) {
+        self.is_patchwork = true;
+        self.validator = None;
+        self.digest = None;
+        self.size = None;
+        (self.start, self.position, self.start_ago) = (0, 0, Some(0));
+    }
+
     /// Whether the media is compared with its digest: that is one of the whole.
     pub(in crate::client) fn is_verified(&self) -> bool {
-        self.verify && self.start == 0 && self.end.is_none()
+        self.verify && self.start == 0 && self.end.is_none() && !self.is_patchwork
+    }
+
+    /// What the media that came is to be compared with, at its end.
+    pub(in crate::client) fn checked_digest(&self) -> Option<Digest> {
+        self.digest.filter(|_| self.is_verified())
     }
 
     /// Why the media cannot be compared with its digest, now that it is complete.
     pub(in crate::client) fn unverified(&self) -> Option<Unverified> {
         match self.digest {
             _ if !self.verify => Some(Unverified::NotWanted),
-            _ if self.start > 0 || self.end.is_some() => Some(Unverified::Start),
+            _ if self.start > 0 || self.end.is_some() || self.is_patchwork => {
+                Some(Unverified::Start)
+            }
             _ if self.version == Some(Version::V1) => Some(Unverified::Version1),
             None => Some(Unverified::NoDigest),
             Some(_) => None,
@@ -163,6 +202,12 @@ impl ResumeState {
         if version == Version::V1 {
             return;
         }
+        if self.joins() && options.live {
+            self.start = options.start_offset.unwrap_or(0);
+            self.position = self.start;
+        }
+        self.live = options.live;
+        self.header_left = options.header_length.unwrap_or(0).into();
         self.validator = options.validator.clone();
         self.size = options.total_size;
         self.digest = options.digest.or(self.digest);

@@ -170,6 +170,11 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         let chunk_bits = f64::from(ack.max_chunk_size) * 8.0;
         let rate = options.rate.unwrap_or(ack.bitrate.into());
         let chunk_time = if rate == 0 { 0.0 } else { chunk_bits / rate as f64 };
+        let chunk_time = match options.live {
+            // At its edge nothing may come, and then a heartbeat.
+            true => f64::from(ack.keepalive),
+            false => chunk_time,
+        };
         let chunk_time = Duration::from_secs_f64(chunk_time.min(MAX_CHUNK_TIME));
         silence.begin(chunk_time, Instant::now());
         reporter.accepted(session_id, ack, options, resume.position, resume.size);
@@ -181,7 +186,9 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         if let Some(left) = resume.left().and_then(|left| usize::try_from(left).ok()) {
             payload.truncate(left);
         }
-        resume.position += payload.len() as u64;
+        let header = resume.header_left.min(payload.len() as u64);
+        resume.header_left -= header;
+        resume.position += payload.len() as u64 - header;
         reporter.chunk(seq, payload.len() as u64, self.connection.path());
         sink.put(payload);
     }

@@ -117,6 +117,7 @@ pub(super) async fn describe(
         title: Some(title.to_owned()),
         token: token.map(Secret::to_wire),
         end_offset: Some(0),
+        start_ago: Some(0),
         rate: Some(1),
         unverified: true,
         ..Options::default()

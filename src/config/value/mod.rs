@@ -4,6 +4,7 @@
 //! which serves files; both ways check the same range.
 
 mod address;
+mod live;
 mod locator;
 mod number;
 mod player;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use toml::Value;
 
 pub use address::{Address, CertificateName, Host, HttpListen, Listen};
+pub use live::Live;
 pub use locator::{Locator, url};
 pub use number::{BitRate, Rate, Seconds, Size, Start, Whole};
 pub use player::PlayerCommand;
@@ -81,6 +83,11 @@ fn written(value: Value, types: &[&str], expected: impl fmt::Display) -> Result<
 pub struct List<T>(Vec<T>);
 
 impl<T> List<T> {
+    /// These values; `None` where there are none.
+    pub fn of(values: Vec<T>) -> Option<Self> {
+        (!values.is_empty()).then_some(Self(values))
+    }
+
     /// The values.
     pub fn into_vec(self) -> Vec<T> {
         self.0

@@ -183,13 +183,19 @@ impl FromStr for Start {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let start = match text.strip_suffix('%') {
+            None if text.starts_with('-') => {
+                let seconds = text.get(1..).and_then(|text| text.strip_suffix('s'));
+                let seconds = seconds.and_then(|text| text.parse::<u32>().ok());
+                seconds.map(|ago| client::Start::Ago(Duration::from_secs(ago.into())))
+            }
             None => text.parse().ok().map(|ByteSize(byte)| client::Start::Byte(byte)),
             Some(percent) => {
                 let percent = percent.parse().ok().filter(|part| (0.0..=100.0).contains(part));
                 percent.map(|percent: f64| client::Start::Fraction(percent / 100.0))
             }
         };
-        let expected = "a number of bytes, such as 1048576 or 10MiB, or a part from 0% to 100%";
+        let expected = "a number of bytes, such as 1048576 or 10MiB, a part from 0% to 100%, or of a broadcast a time \
+                        before now, such as -60s";
         start.map(Self).ok_or_else(|| Invalid::expected(text, expected))
     }
 }

@@ -128,6 +128,7 @@ fn refusals_have_the_codes_of_the_specification() {
         (6, NackCode::MediaChanged),
         (7, NackCode::Busy),
         (8, NackCode::PastTheEnd),
+        (9, NackCode::NotKept),
         (99, NackCode::ProtocolViolation),
     ]));
 }

@@ -29,13 +29,13 @@ fn any_options(version: Version) -> BoxedStrategy<Options> {
         names,
         bytes,
         reason,
-        any::<[Option<u64>; 5]>(),
-        any::<[Option<u32>; 2]>(),
+        any::<[Option<u64>; 7]>(),
+        any::<[Option<u32>; 4]>(),
         any::<(bool, bool, Option<Digest>)>(),
     )
         .prop_map(|((title, media_type), (validator, token), reason, longs, ints, flags)| {
-            let [start_offset, total_size, rate, end_offset, modified] = longs;
-            let [retry_after, bitrate] = ints;
+            let [start_offset, total_size, rate, end_offset, modified, oldest, edge] = longs;
+            let [retry_after, bitrate, header_length, start_ago] = ints;
             let (live, unverified, digest) = flags;
             Options {
                 title,
@@ -51,6 +51,10 @@ fn any_options(version: Version) -> BoxedStrategy<Options> {
                 retry_after,
                 bitrate,
                 end_offset,
+                header_length,
+                oldest,
+                edge,
+                start_ago,
                 modified,
                 unverified,
             }

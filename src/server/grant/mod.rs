@@ -1,7 +1,9 @@
 //! Whether and how a session can be granted.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,6 +24,8 @@ pub(super) struct Grant {
     validator: Bytes,
     /// The byte of the media at which it starts.
     pub(super) start: u64,
+    /// What a decoder needs before that.
+    pub(super) header: Bytes,
     /// The byte after the last one that is sent, where that is not the end of the media.
     pub(super) end: Option<u64>,
     /// What it is paced at, bit/s; 0 is as fast as it goes.
@@ -65,9 +69,15 @@ impl Grant {
             Some(token) => Some(context.permit(token).ok_or_else(token_in_use)?),
         };
         let Resumed { start, end, validator } =
-            resume(options, &InLibrary { library, media: &media })?;
+            resume(version, options, &InLibrary { library, media: &media })?;
+        let joined = options.start_offset.is_none().then(|| media.header_at(start)).flatten();
+        // One that fills a chunk is not worth it.
+        let fits = |header: &Bytes| header.len() < ack.max_chunk_size as usize;
+        let header = joined.filter(fits).unwrap_or_default();
         let bitrate = media.bitrate().unwrap_or(ack.bitrate);
         let rate = match version {
+            // The producer of a broadcast paces it.
+            _ if media.kept().is_some() => Some(options.rate.unwrap_or(0)),
             Version::V1 => Some(bitrate.min(settings.offer.bitrate).into()),
             Version::V2 => options.rate,
         };
@@ -86,6 +96,7 @@ impl Grant {
             media,
             validator,
             start,
+            header,
             end,
             rate,
             verified,
@@ -97,6 +108,7 @@ impl Grant {
 
     /// What version 2 says beside the terms.
     pub(super) fn options(&self) -> Options {
+        let kept = self.media.kept();
         Options {
             title: Some(self.media.title().to_owned()),
             start_offset: Some(self.start),
@@ -107,6 +119,9 @@ impl Grant {
             rate: Some(self.rate),
             digest: self.media.digest(),
             end_offset: self.end,
+            header_length: u32::try_from(self.header.len()).ok().filter(|length| *length > 0),
+            oldest: kept.as_ref().map(|kept| kept.start),
+            edge: kept.map(|kept| kept.end),
             modified: self.media.modified(),
             ..Options::default()
         }
@@ -122,6 +137,14 @@ struct InLibrary<'a> {
 impl ResumableMedia for InLibrary<'_> {
     fn size(&self) -> Option<u64> {
         self.media.size()
+    }
+
+    fn kept(&self) -> Option<Range<u64>> {
+        self.media.kept()
+    }
+
+    fn join(&self, ago: Duration) -> u64 {
+        self.media.join(ago)
     }
 
     fn validator(&self) -> Bytes {
@@ -171,6 +194,13 @@ const RETRY_AFTER: u32 = 2;
 fn refusal(error: &media::Error) -> Refusal {
     let reason = match error {
         media::Error::Io { .. } => return in_trouble(),
+        media::Error::NothingYet => {
+            return Refusal {
+                reason: Some("the broadcast has not begun".to_owned()),
+                retry_after: Some(1),
+                ..NackCode::Busy.into()
+            };
+        }
         media::Error::TitleNeeded => "there is more than one title; name one",
         _ => "it is not in the library",
     };
@@ -180,27 +210,27 @@ fn refusal(error: &media::Error) -> Refusal {
 /// What a client is told whose connection has as many sessions as it may.
 fn connection_full() -> Refusal {
     Refusal {
-        code: NackCode::Busy,
         reason: Some("this connection has as many sessions as it may".to_owned()),
         retry_after: Some(RETRY_AFTER),
+        ..NackCode::Busy.into()
     }
 }
 
 /// What a client is told whose token has as many sessions as it may.
 fn token_in_use() -> Refusal {
     Refusal {
-        code: NackCode::Busy,
         reason: Some("your token is in use as often as it may be: try again".to_owned()),
         retry_after: Some(RETRY_AFTER),
+        ..NackCode::Busy.into()
     }
 }
 
 /// What a client is told where the server cannot get at its media just now.
 pub(super) fn in_trouble() -> Refusal {
     Refusal {
-        code: NackCode::Busy,
         reason: Some("the server cannot read its media just now: try again".to_owned()),
         retry_after: Some(RETRY_AFTER),
+        ..NackCode::Busy.into()
     }
 }
 

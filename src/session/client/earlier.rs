@@ -32,6 +32,8 @@ impl Validator {
 pub struct Earlier {
     /// The byte of the media at which the session has to start.
     pub position: u64,
+    /// Whether a broadcast may start elsewhere: it was asked for where a decoder can begin.
+    pub joins: bool,
     /// What tells the media from any other, once a server said.
     pub validator: Option<Validator>,
     /// Bytes of the whole media, once a server said.
@@ -47,7 +49,7 @@ impl Earlier {
     /// It starts elsewhere, or is of other media.
     pub(super) fn check(&self, granted: &Options) -> Result<(), Discontinuity> {
         let got = granted.start_offset.unwrap_or(0);
-        if got != self.position {
+        if got != self.position && !(self.joins && granted.live) {
             return Err(Discontinuity::Start { got, want: self.position });
         }
         let same_validator = self
@@ -105,7 +107,13 @@ mod tests {
 
     fn earlier(digest: Option<u8>) -> Earlier {
         let digest = digest.map(|byte| [byte; 32]);
-        Earlier { position: 40, validator: Validator::new(b"a"), size: Some(100), digest }
+        Earlier {
+            position: 40,
+            joins: false,
+            validator: Validator::new(b"a"),
+            size: Some(100),
+            digest,
+        }
     }
 
     #[test]

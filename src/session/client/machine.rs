@@ -38,6 +38,8 @@ pub struct ClientSession {
     keepalive: Duration,
     session_timeout: Duration,
     received: Received,
+    /// The media is a broadcast: heartbeats say that a server is there that sends no chunk.
+    live: bool,
     /// Media bytes that came since PAUSE_STREAM.
     after_pause: u64,
     /// When OPEN_STREAM or CLOSE_STREAM went out, whichever the server has to answer.
@@ -71,6 +73,7 @@ impl ClientSession {
             keepalive: Duration::MAX,
             session_timeout: Duration::MAX,
             received: Received::default(),
+            live: false,
             after_pause: 0,
             asked: now,
             heard: now,
@@ -273,6 +276,9 @@ impl ClientSession {
 
             // A heartbeat says that the server is alive, which is noted above.
             (state, Input::Frame(Frame::Pdu { pdu: Pdu::Heartbeat { timestamp, echo }, .. })) => {
+                if self.live && !echo {
+                    self.chunk_heard = now;
+                }
                 (state, [echo.then_some(Action::Echoed(timestamp)), None])
             }
             // What was on its way when we stopped.
@@ -332,6 +338,7 @@ impl ClientSession {
         self.keepalive = seconds(ack.keepalive).min(MAX_KEEPALIVE);
         self.session_timeout = seconds(ack.session_timeout).min(MAX_SESSION_TIMEOUT);
         self.received = Received::nothing(ack, options);
+        self.live = options.live;
         self.chunk_heard = now;
         self.next_heartbeat = now.saturating_add(self.keepalive);
     }

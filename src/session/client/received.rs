@@ -12,6 +12,8 @@ pub(super) struct Received {
     next_seq: u32,
     /// The byte of the media after the last one of the session, where the server announced it.
     end: Option<u64>,
+    /// Bytes of a header that are to come before the media.
+    header_left: u64,
     /// Where in the media the next byte belongs.
     position: u64,
 }
@@ -23,6 +25,7 @@ impl Received {
             max_chunk_size: ack.max_chunk_size.min(MAX_CHUNK_SIZE),
             next_seq: 1,
             end: options.end_offset.or(options.total_size),
+            header_left: options.header_length.unwrap_or(0).into(),
             position: options.start_offset.unwrap_or(0),
         }
     }
@@ -38,7 +41,8 @@ impl Received {
     /// It is not the one due, or not within what OPEN_ACK announced.
     pub(super) fn take(&mut self, chunk: &Chunk, version: Version) -> Result<(), Error> {
         let got = chunk.payload.len() as u32;
-        let left = self.end.map(|end| end.saturating_sub(self.position));
+        let header = self.header_left.min(got.into());
+        let left = self.end.map(|end| end.saturating_sub(self.position).saturating_add(header));
         if chunk.seq != self.next_seq {
             return Err(Error::Sequence { got: chunk.seq, want: self.next_seq });
         }
@@ -52,7 +56,8 @@ impl Received {
             return Err(Error::PastTheEnd { got, left });
         }
         self.next_seq = self.next_seq.wrapping_add(1);
-        self.position = self.position.saturating_add(got.into());
+        self.header_left -= header;
+        self.position = self.position.saturating_add(u64::from(got) - header);
         Ok(())
     }
 
@@ -73,6 +78,6 @@ impl Received {
 /// The media of a session that was not granted yet.
 impl Default for Received {
     fn default() -> Self {
-        Self { max_chunk_size: 0, next_seq: 1, end: None, position: 0 }
+        Self { max_chunk_size: 0, next_seq: 1, end: None, header_left: 0, position: 0 }
     }
 }

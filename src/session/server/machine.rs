@@ -1,5 +1,7 @@
 //! The rules of the server's side.
 
+use std::time::Duration;
+
 use super::super::Time;
 use super::{Action, Delivery, Input, Reason, State, Timeouts};
 use crate::protocol::{Error, Frame, Kind, NackCode, Pdu, Version};
@@ -36,6 +38,10 @@ pub struct ServerSession {
     owes_digest: bool,
     /// When CLOSE_STREAM 0 is sent, with the digest or without; `None` before the media's end.
     completes: Option<Time>,
+    /// The media is a broadcast: where nothing comes, heartbeats say that the server is there.
+    live: bool,
+    /// Bytes that had been queued when a heartbeat was last due.
+    queued: u64,
 }
 
 impl ServerSession {
@@ -59,6 +65,8 @@ impl ServerSession {
             progressed: now,
             owes_digest: false,
             completes: None,
+            live: false,
+            queued: 0,
         }
     }
 
@@ -76,12 +84,19 @@ impl ServerSession {
             State::Idle => Some(timeout.min(check)),
             State::Streaming => {
                 let completes = self.completes.unwrap_or(timeout);
-                Some(timeout.min(check).min(completes))
+                let heartbeat = if self.live { self.next_heartbeat } else { timeout };
+                Some(timeout.min(check).min(completes).min(heartbeat))
             }
             State::Paused => Some(timeout.min(self.next_heartbeat).min(self.pause_ends)),
             State::Closing => Some(timeout.min(check)),
             State::Closed => None,
         }
+    }
+
+    /// How often it is looked whether a broadcast is quiet: a client takes a server that it has
+    /// not heard for twice the keepalive interval for stalled.
+    fn quiet_check(&self) -> Duration {
+        self.timeouts.keepalive / 2
     }
 
     fn timeout(&self) -> Time {
@@ -119,8 +134,10 @@ impl ServerSession {
                 self.owes_answer = true;
                 (Idle, Some(Action::Open(open, options)))
             }
-            (Idle, Input::Opened { session_id, owes_digest }) => {
+            (Idle, Input::Opened { session_id, owes_digest, live }) => {
                 self.session_id = session_id;
+                self.live = live;
+                self.next_heartbeat = now.saturating_add(self.quiet_check());
                 self.owes_digest = owes_digest;
                 (Streaming, Some(Action::SendAck))
             }
@@ -144,7 +161,10 @@ impl ServerSession {
                 self.pause_ends = now.saturating_add(self.timeouts.pause);
                 (Paused, None)
             }
-            (Paused, Input::Frame(Frame::Pdu { pdu: Pdu::Resume, .. })) => (Streaming, None),
+            (Paused, Input::Frame(Frame::Pdu { pdu: Pdu::Resume, .. })) => {
+                self.next_heartbeat = now.saturating_add(self.quiet_check());
+                (Streaming, None)
+            }
             // A client that is kept waiting longer takes the server for stalled.
             (Streaming, Input::End(Reason::Complete)) if self.owes_digest => {
                 let patience = now.saturating_add(self.timeouts.keepalive);
@@ -190,6 +210,11 @@ impl ServerSession {
             (Paused, Input::Tick(_)) if now >= self.next_heartbeat => {
                 self.next_heartbeat = now.saturating_add(self.timeouts.keepalive);
                 (Paused, Some(Action::SendHeartbeat))
+            }
+            (Streaming, Input::Tick(delivery)) if self.live && now >= self.next_heartbeat => {
+                self.next_heartbeat = now.saturating_add(self.quiet_check());
+                let quiet = std::mem::replace(&mut self.queued, delivery.queued) == delivery.queued;
+                (Streaming, quiet.then_some(Action::SendHeartbeat))
             }
             (state, Input::Tick(_)) => (state, None),
 
@@ -262,7 +287,7 @@ impl ServerSession {
     }
 
     fn note_delivery(&mut self, delivery: Delivery, now: Time) {
-        let Delivery { acknowledged, outstanding } = delivery;
+        let Delivery { acknowledged, outstanding, .. } = delivery;
         if self.client_pauses || !outstanding || acknowledged > self.acknowledged {
             self.progressed = now;
         }

@@ -41,6 +41,8 @@ pub enum Input {
         session_id: u32,
         /// The client is to get a digest that is not known yet.
         owes_digest: bool,
+        /// The media is a broadcast, at whose edge nothing may come for long.
+        live: bool,
     },
     /// [`Action::Open`] or [`Action::SendList`] came to a refusal.
     Refused(Refusal),
@@ -63,6 +65,8 @@ pub struct Delivery {
     pub acknowledged: u64,
     /// Whether there are bytes that it has not.
     pub outstanding: bool,
+    /// Bytes that were queued for it in all.
+    pub queued: u64,
 }
 
 /// The times that a session goes by.
@@ -111,11 +115,13 @@ pub struct Refusal {
     pub reason: Option<String>,
     /// After how many seconds another try makes sense, if it ever does.
     pub retry_after: Option<u32>,
+    /// The first byte that is kept, of a broadcast.
+    pub oldest: Option<u64>,
 }
 
 impl From<NackCode> for Refusal {
     fn from(code: NackCode) -> Self {
-        Self { code, reason: None, retry_after: None }
+        Self { code, reason: None, retry_after: None, oldest: None }
     }
 }
 

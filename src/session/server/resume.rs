@@ -1,11 +1,13 @@
 //! Where a session starts, and whether what a client has a part of is what there is now.
 
+use std::ops::Range;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Refusal;
-use crate::protocol::{Digest, NackCode, Options};
+use crate::protocol::{Digest, NackCode, Options, Version};
 
 /// Seconds after which a client comes back whose part of the media is compared by digest.
 const COMPARED_AFTER: u32 = 1;
@@ -14,6 +16,14 @@ const COMPARED_AFTER: u32 = 1;
 pub trait ResumableMedia {
     /// Bytes in all; `None` while it is live.
     fn size(&self) -> Option<u64>;
+    /// The first byte that is kept, and how many there are so far, of a broadcast.
+    fn kept(&self) -> Option<Range<u64>> {
+        None
+    }
+    /// Where a decoder can begin, so long ago or earlier, of a broadcast.
+    fn join(&self, _: Duration) -> u64 {
+        0
+    }
     /// What it is known by.
     fn validator(&self) -> Bytes;
     /// Returns true if `validator` was given out for it.
@@ -42,21 +52,48 @@ pub struct Resumed {
 ///
 /// # Errors
 /// The media is another, or shorter, or is being compared with what the client has.
-pub fn resume(options: &Options, media: &impl ResumableMedia) -> Result<Resumed, Refusal> {
+pub fn resume(
+    version: Version,
+    options: &Options,
+    media: &impl ResumableMedia,
+) -> Result<Resumed, Refusal> {
     let validator = match (&options.validator, options.start_offset) {
         (Some(theirs), Some(_)) => common_validator(theirs, options.digest, media)?,
         _ => media.validator(),
     };
-    let start = options.start_offset.unwrap_or(0);
+    let start = start(options, version, media)?;
     let past_the_end = |reason| Refusal { reason: Some(reason), ..NackCode::PastTheEnd.into() };
     if let Some(size) = media.size().filter(|size| start > *size) {
         return Err(past_the_end(format!("it has {size} bytes")));
     }
-    if options.end_offset.is_some_and(|end| end < start) {
+    // Who asks for the end of a broadcast cannot know where it will start.
+    let knows_start = options.start_offset.is_some() || media.kept().is_none();
+    if options.end_offset.is_some_and(|end| end < start && knows_start) {
         return Err(past_the_end("it would end before its start".to_owned()));
     }
     let end = options.end_offset.map(|end| media.size().map_or(end, |size| end.min(size)));
+    let end = end.map(|end| end.max(start));
     Ok(Resumed { start, end, validator })
+}
+
+/// The first byte of a session.
+fn start(options: &Options, version: Version, media: &impl ResumableMedia) -> Result<u64, Refusal> {
+    let Some(kept) = media.kept() else { return Ok(options.start_offset.unwrap_or(0)) };
+    let start = match (options.start_offset, options.start_ago) {
+        (Some(start), _) => start,
+        (None, Some(ago)) => media.join(Duration::from_millis(ago.into())),
+        (None, None) if version == Version::V1 => media.join(Duration::ZERO),
+        (None, None) => 0,
+    };
+    if start > kept.end {
+        let reason = Some(format!("it has {} bytes so far", kept.end));
+        return Err(Refusal { reason, ..NackCode::PastTheEnd.into() });
+    }
+    if start < kept.start {
+        let reason = Some(format!("it is kept from byte {} on", kept.start));
+        return Err(Refusal { reason, oldest: Some(kept.start), ..NackCode::NotKept.into() });
+    }
+    Ok(start)
 }
 
 /// The validator of a session that goes on with a part of media that had the validator `theirs`

@@ -443,7 +443,11 @@ impl World {
                 connection.media.advance(offset);
                 let session_id = self.connections as u32;
                 connection.server_id = session_id;
-                return self.step_server(Input::Opened { session_id, owes_digest: false });
+                return self.step_server(Input::Opened {
+                    session_id,
+                    owes_digest: false,
+                    live: false,
+                });
             }
             Some(Action::SendAck) => {
                 let offset = total - connection.media.len();

@@ -10,11 +10,16 @@ use State::{Closed, Closing, Idle, Paused, Streaming};
 const STATES: [State; 5] = [Idle, Streaming, Paused, Closing, Closed];
 
 fn opened() -> Input {
-    Input::Opened { session_id: SESSION, owes_digest: false }
+    Input::Opened { session_id: SESSION, owes_digest: false, live: false }
 }
 
 fn refusal() -> Refusal {
-    Refusal { code: NackCode::Busy, reason: Some("full".into()), retry_after: Some(60) }
+    Refusal {
+        code: NackCode::Busy,
+        reason: Some("full".into()),
+        retry_after: Some(60),
+        oldest: None,
+    }
 }
 
 /// The session id that PDUs carry in this state.
@@ -198,7 +203,7 @@ fn a_session_id_is_assigned_once_and_only_by_opening() {
     assert_eq!(action, violation(&Error::SessionId { got: SESSION, want: 0 }).1);
     // What a driver reports late changes nothing.
     let server = session(V2, Streaming, secs(0))
-        .step(Input::Opened { session_id: 8, owes_digest: false }, secs(0))
+        .step(Input::Opened { session_id: 8, owes_digest: false, live: false }, secs(0))
         .0;
     assert_eq!(server.step(Input::Frame(pdu(beat)), secs(0)).1, Some(Action::Echo(9)));
 }
@@ -382,7 +387,7 @@ fn a_tick_at_the_deadline_is_never_in_vain() {
 
 /// Bytes of a session that a client has acknowledged, with more on the way.
 fn delivered(acknowledged: u64) -> Input {
-    Input::Tick(Delivery { acknowledged, outstanding: true })
+    Input::Tick(Delivery { acknowledged, outstanding: true, queued: 0 })
 }
 
 /// A session that looks after its client's progress every five seconds, for twenty.
@@ -434,7 +439,7 @@ fn a_client_that_takes_a_byte_now_and_then_or_pauses_is_there() {
             assert_eq!(server.state(), state, "{now}");
         }
         // All that was on the way has arrived: it is the media's turn.
-        let everything = Input::Tick(Delivery { acknowledged: 3, outstanding: false });
+        let everything = Input::Tick(Delivery { acknowledged: 3, outstanding: false, queued: 3 });
         server = server.step(everything, secs(64)).0;
         assert_eq!(server.step(delivered(3), secs(83)).0.state(), state);
 
@@ -454,7 +459,7 @@ fn a_client_that_takes_a_byte_now_and_then_or_pauses_is_there() {
 
 /// A session that has sent all of its media at 10 s and owes its digest.
 fn owing_digest() -> ServerSession {
-    let opened = Input::Opened { session_id: SESSION, owes_digest: true };
+    let opened = Input::Opened { session_id: SESSION, owes_digest: true, live: false };
     let server = session(V2, Idle, secs(10)).step(opened, secs(10)).0;
     let (server, action) = server.step(Input::End(Reason::Complete), secs(10));
     assert_eq!((server.state(), action), (Streaming, None));
@@ -481,7 +486,7 @@ fn the_end_waits_for_the_digest_no_longer_than_a_client_waits_for_a_sign_of_life
 
 #[test]
 fn a_digest_that_is_known_before_the_end_keeps_nobody_waiting() {
-    let opened = Input::Opened { session_id: SESSION, owes_digest: true };
+    let opened = Input::Opened { session_id: SESSION, owes_digest: true, live: false };
     let server = session(V2, Idle, secs(0)).step(opened, secs(0)).0;
     let server = server.step(Input::DigestResolved, secs(1)).0;
     let (server, action) = server.step(Input::End(Reason::Complete), secs(2));
@@ -560,7 +565,7 @@ impl ResumableMedia for Media {
 fn a_client_gets_the_stretch_that_it_asks_for() {
     let stretch = |start_offset, end_offset| {
         let options = Options { start_offset, end_offset, ..none() };
-        resume(&options, &Media)
+        resume(V2, &options, &Media)
             .map(|resumed| (resumed.start, resumed.end))
             .map_err(|refusal| refusal.code)
     };

@@ -319,7 +319,11 @@ impl World {
             None => {}
             Some(Action::Open(..)) => {
                 self.server_id = SESSION;
-                self.step_server(Input::Opened { session_id: SESSION, owes_digest: false });
+                self.step_server(Input::Opened {
+                    session_id: SESSION,
+                    owes_digest: false,
+                    live: false,
+                });
             }
             Some(Action::SendAck) => self.send_to_client(Pdu::OpenAck(ACK, self.granted())),
             Some(Action::SendHeartbeat) => {

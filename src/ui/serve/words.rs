@@ -22,6 +22,13 @@ pub(super) fn words(event: &ServeEvent) -> Vec<EventLine> {
             lines.extend(admin.map(metrics));
             return lines;
         }
+        ServeEvent::LiveStarted { title } => {
+            EventLine::new('●', "red", escape(title), "is on the air")
+        }
+        ServeEvent::LiveEnded { title, bytes: total, cause } => {
+            let text = format!("has ended after {}: {}", bytes(*total), escape(cause));
+            EventLine::new('■', "cyan", escape(title), text)
+        }
         ServeEvent::Opened { session, peer, version, bitrate, rate, title, start, token } => {
             let start = start.filter(|start| *start > 0);
             let fields = [

@@ -1,0 +1,200 @@
+//! Producers of broadcasts: stdin, and FIFOs. Each has a thread of its own, which nothing else makes
+//! wait.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, IsTerminal as _, Read as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::{Bytes, BytesMut};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+
+use super::recording::Recorder;
+use crate::config::LiveConfig;
+use crate::media::{Broadcaster, LiveEvent};
+use crate::server::ServeEvent;
+
+/// How much is taken from a producer at a time, bytes, and sent on at once.
+const PIECE: usize = 64 * 1024;
+
+/// How long less than a piece may wait for more.
+const HOLD: Duration = Duration::from_millis(20);
+
+/// A broadcast that is to begin.
+pub(super) struct Producer {
+    broadcaster: Arc<Broadcaster>,
+    input: Input,
+    linger: Duration,
+    recorder: Option<Recorder>,
+}
+
+enum Input {
+    Stdin(File),
+    Fifo(PathBuf),
+}
+
+/// Makes the broadcasts that are asked for, before anything comes.
+///
+/// # Errors
+/// One cannot come from where it should.
+pub(super) fn producers(config: &LiveConfig) -> anyhow::Result<Vec<Producer>> {
+    let producer = |(title, path): &(String, Option<PathBuf>)| {
+        let input = match path {
+            None if io::stdin().is_terminal() => bail!(
+                "nothing is piped into --live {title}: such as ffmpeg ... -f mpegts - | quicstream \
+                 serve --live {title}"
+            ),
+            None => Input::Stdin(io::stdin().as_fd().try_clone_to_owned()?.into()),
+            Some(path) => {
+                let what = || format!("cannot broadcast {title} from {}", path.display());
+                let is_fifo = path.metadata().with_context(what)?.file_type().is_fifo();
+                if !is_fifo {
+                    bail!("{}: it is not a FIFO; make one with mkfifo", what());
+                }
+                Input::Fifo(path.clone())
+            }
+        };
+        let broadcaster = Arc::new(Broadcaster::new(title.clone(), config.window));
+        let recorder = config.record.as_deref();
+        let recorder = recorder.map(|directory| Recorder::start(directory, title, config.window));
+        let recorder = recorder.transpose()?;
+        Ok(Producer { broadcaster, input, linger: config.linger, recorder })
+    };
+    config.broadcasts.iter().map(producer).collect()
+}
+
+impl Producer {
+    pub(super) fn broadcaster(&self) -> Arc<Broadcaster> {
+        self.broadcaster.clone()
+    }
+
+    /// Whether it ends for good when its writer does.
+    pub(super) fn is_stdin(&self) -> bool {
+        matches!(self.input, Input::Stdin(_))
+    }
+
+    /// Broadcasts what comes, on a thread of its own. `ended` is called when no more can come.
+    pub(super) fn start(
+        self,
+        report: impl Fn(ServeEvent) + Send + 'static,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let run = move || {
+            let Self { broadcaster, input, linger, recorder } = self;
+            let title = broadcaster.title().to_owned();
+            let send = |bytes: Bytes| {
+                if let Some(recorder) = recorder.as_ref().filter(|_| !bytes.is_empty()) {
+                    recorder.record(&bytes);
+                }
+                if broadcaster.send(bytes) == Some(LiveEvent::Started) {
+                    report(ServeEvent::LiveStarted { title: title.clone() });
+                }
+            };
+            let end = |cause: String| {
+                recorder.iter().for_each(Recorder::end);
+                if let Some(LiveEvent::Ended(bytes)) = broadcaster.end() {
+                    report(ServeEvent::LiveEnded { title: title.clone(), bytes, cause });
+                }
+            };
+            match input {
+                Input::Stdin(mut stdin) => {
+                    let read = pass(&mut stdin, &send);
+                    end(read.map_or_else(|error| error.to_string(), |()| "it is over".to_owned()));
+                    ended();
+                }
+                Input::Fifo(path) => loop {
+                    if let Err(error) = follow(&path, linger, &send, &end) {
+                        end(error.to_string());
+                        tracing::error!("cannot read {}: {error}", path.display());
+                        return;
+                    }
+                },
+            }
+        };
+        thread::Builder::new().name("producer".into()).spawn(run).map(drop)
+    }
+}
+
+/// Sends what the writers of a FIFO write, until none comes for `linger`.
+fn follow(
+    path: &Path,
+    linger: Duration,
+    send: &impl Fn(Bytes),
+    end: &impl Fn(String),
+) -> io::Result<()> {
+    let open = || {
+        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)
+    };
+    let mut fifo = open()?;
+    let mut waits_until: Option<Instant> = None;
+    loop {
+        // Until a writer comes: for ever at first, then for as long as viewers are kept.
+        let left = waits_until.map(|until| until.saturating_duration_since(Instant::now()));
+        if !is_readable(&fifo, left)? {
+            end("its writer is gone".to_owned());
+            return Ok(());
+        }
+        pass(&mut fifo, send)?;
+        // A new one hears of no writer that has left.
+        fifo = open()?;
+        waits_until = Some(Instant::now() + linger);
+    }
+}
+
+/// Sends what comes, to the end.
+fn pass(input: &mut File, send: &impl Fn(Bytes)) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.resize(PIECE, 0);
+        let mut filled = 0;
+        let mut until: Option<Instant> = None;
+        let is_over = loop {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if !is_readable(input, left)? {
+                break false;
+            }
+            let room = buffer.get_mut(filled..).unwrap_or_default();
+            match input.read(room) {
+                Ok(0) => break true,
+                Ok(read) => {
+                    filled += read;
+                    until.get_or_insert_with(|| Instant::now() + HOLD);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    send(buffer.split_to(filled).freeze());
+                    return Err(error);
+                }
+            }
+            if filled == PIECE {
+                break false;
+            }
+        };
+        send(buffer.split_to(filled).freeze());
+        if is_over {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until there is something to be read, or the end; returns false if there is not in time.
+fn is_readable(file: &File, time: Option<Duration>) -> io::Result<bool> {
+    let time = time.map(|time| Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    });
+    loop {
+        match poll(&mut [PollFd::new(file, PollFlags::IN)], time.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(ready) => return Ok(ready > 0),
+        }
+    }
+}

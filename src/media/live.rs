@@ -1,0 +1,373 @@
+//! Broadcasts: media that grows while it is watched.
+//!
+//! One producer appends, and is never made to wait by a viewer. The newest bytes are kept in blocks
+//! that all viewers share; a viewer is an offset.
+
+mod mpegts;
+
+use std::collections::VecDeque;
+use std::future::ready;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::source::{Pending, Read, Source};
+use super::{Entry, Error, Found, title};
+use crate::protocol::Digest;
+use mpegts::MpegTs;
+
+/// Bytes of a validator: random, so that no two broadcasts have the same.
+const VALIDATOR: usize = 16;
+
+/// How many times at which bytes came are remembered: one a second, for what is kept at most.
+const MOST_TIMES: usize = 24 * 60 * 60;
+
+/// How many places where a decoder can begin are remembered.
+const MOST_JOINS: usize = 100_000;
+
+/// What happens to a broadcast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LiveEvent {
+    /// Its first byte came.
+    Started,
+    /// It has this many bytes, and gets no more.
+    Ended(u64),
+}
+
+/// A broadcast, seen by its viewers.
+#[derive(Debug)]
+pub(super) struct LiveSource {
+    validator: [u8; VALIDATOR],
+    started: SystemTime,
+    /// The most to keep, bytes.
+    window: u64,
+    state: Mutex<State>,
+    /// Told when there is more, or no more.
+    grown: Notify,
+}
+
+struct State {
+    /// What is kept, each block with the byte that it begins at.
+    blocks: VecDeque<(u64, Bytes)>,
+    /// How many bytes there are.
+    edge: u64,
+    hasher: blake3::Hasher,
+    /// The digest of all, at the end.
+    digest: Option<Digest>,
+    /// How many bytes there were at these times.
+    times: VecDeque<(Instant, u64)>,
+    scanner: Scanner,
+    joins: VecDeque<u64>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("edge", &self.edge).finish_non_exhaustive()
+    }
+}
+
+/// Finds where a decoder can begin.
+#[derive(Debug)]
+enum Scanner {
+    /// The first bytes do not say yet what it is.
+    Unknown(Vec<u8>),
+    MpegTs(MpegTs),
+    /// Anywhere is as good.
+    None,
+}
+
+impl Scanner {
+    /// Takes the next bytes in. Notes where a decoder can begin.
+    fn feed(&mut self, bytes: &[u8], joins: &mut VecDeque<u64>) {
+        if let Self::Unknown(first) = self {
+            first.extend_from_slice(bytes);
+            let first = std::mem::take(first);
+            *self = match MpegTs::recognises(&first) {
+                None => Self::Unknown(first),
+                Some(false) => Self::None,
+                Some(true) => {
+                    let mut scanner = MpegTs::default();
+                    scanner.feed(&first, |offset| joins.push_back(offset));
+                    Self::MpegTs(scanner)
+                }
+            };
+        } else if let Self::MpegTs(scanner) = self {
+            scanner.feed(bytes, |offset| joins.push_back(offset));
+        }
+    }
+}
+
+impl State {
+    fn oldest(&self) -> u64 {
+        self.blocks.front().map_or(self.edge, |(offset, _)| *offset)
+    }
+
+    fn at(&self, offset: u64, max: usize) -> Option<Read> {
+        if offset >= self.edge {
+            return self.digest.is_some().then_some(Read::End);
+        }
+        let after = self.blocks.partition_point(|(first, _)| *first <= offset);
+        let Some((first, block)) = after.checked_sub(1).and_then(|at| self.blocks.get(at)) else {
+            return Some(Read::NotKept);
+        };
+        let start = usize::try_from(offset - first).unwrap_or(usize::MAX).min(block.len());
+        let end = block.len().min(start.saturating_add(max));
+        Some(Read::Bytes(block.slice(start..end)))
+    }
+}
+
+impl LiveSource {
+    fn new(window: u64) -> Self {
+        Self {
+            validator: rand::random(),
+            started: SystemTime::now(),
+            window,
+            state: Mutex::new(State {
+                blocks: VecDeque::new(),
+                edge: 0,
+                hasher: blake3::Hasher::new(),
+                digest: None,
+                times: VecDeque::new(),
+                scanner: Scanner::Unknown(Vec::new()),
+                joins: VecDeque::new(),
+            }),
+            grown: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(&self, bytes: Bytes) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let State { blocks, edge, hasher, times, scanner, joins, .. } = &mut *state;
+        hasher.update(&bytes);
+        scanner.feed(&bytes, joins);
+        if times.back().is_none_or(|(at, _)| now.duration_since(*at) >= Duration::from_secs(1)) {
+            times.push_back((now, *edge));
+        }
+        let length = bytes.len() as u64;
+        blocks.push_back((*edge, bytes));
+        *edge += length;
+        let from = edge.saturating_sub(self.window);
+        // A block of which a part is within the window stays as a whole.
+        while blocks.get(1).is_some_and(|(second, _)| *second <= from) {
+            blocks.pop_front();
+        }
+        let oldest = blocks.front().map_or(*edge, |(offset, _)| *offset);
+        while joins.front().is_some_and(|join| *join < oldest) || joins.len() > MOST_JOINS {
+            joins.pop_front();
+        }
+        while times.get(1).is_some_and(|(_, at)| *at <= oldest) || times.len() > MOST_TIMES {
+            times.pop_front();
+        }
+        drop(state);
+        self.grown.notify_waiters();
+    }
+
+    /// Says that nothing more comes. Returns the number of bytes.
+    fn end(&self) -> u64 {
+        let mut state = self.state();
+        state.digest = Some(state.hasher.finalize().into());
+        let edge = state.edge;
+        drop(state);
+        self.grown.notify_waiters();
+        edge
+    }
+}
+
+impl Source for LiveSource {
+    fn validator(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.validator)
+    }
+
+    fn len(&self) -> Option<u64> {
+        let state = self.state();
+        state.digest.map(|_| state.edge)
+    }
+
+    fn modified(&self) -> Option<u64> {
+        let since = self.started.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok()
+    }
+
+    fn kept(&self) -> Option<Range<u64>> {
+        let state = self.state();
+        (state.digest.is_none() || state.oldest() > 0).then(|| state.oldest()..state.edge)
+    }
+
+    fn join(&self, ago: Duration) -> u64 {
+        let state = self.state();
+        let then = match ago {
+            Duration::ZERO => state.edge,
+            ago => {
+                let time = Instant::now().checked_sub(ago);
+                let after = state.times.partition_point(|(at, _)| Some(*at) <= time);
+                let before = after.checked_sub(1).and_then(|index| state.times.get(index));
+                before.map_or(0, |(_, offset)| *offset).max(state.oldest())
+            }
+        };
+        let after = state.joins.partition_point(|join| *join <= then);
+        match (&state.scanner, after.checked_sub(1).and_then(|index| state.joins.get(index))) {
+            (_, Some(join)) => *join,
+            // Nothing to begin at has come: its first will.
+            (Scanner::MpegTs(_), None) => state.joins.front().copied().unwrap_or(state.edge),
+            (_, None) => then,
+        }
+    }
+
+    fn header_at(&self, offset: u64) -> Option<Bytes> {
+        match &self.state().scanner {
+            Scanner::MpegTs(scanner) if offset > 0 => scanner.header(),
+            _ => None,
+        }
+    }
+
+    fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error> {
+        Ok(self.state().at(offset, max))
+    }
+
+    fn read(
+        self: Arc<Self>,
+        offset: u64,
+        max: usize,
+        _: u64,
+    ) -> Pending<'static, Result<Read, Error>> {
+        Box::pin(async move {
+            loop {
+                let grown = self.grown.notified();
+                // What comes from here on is told.
+                if let Some(read) = self.state().at(offset, max) {
+                    return Ok(read);
+                }
+                grown.await;
+            }
+        })
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        self.state().digest
+    }
+
+    fn digested(&self) -> Pending<'_, Option<Digest>> {
+        Box::pin(ready(self.digest()))
+    }
+}
+
+/// Where a producer's bytes go in, and a title of a library. It may carry one broadcast after the
+/// other.
+#[derive(Debug)]
+pub struct Broadcaster {
+    title: String,
+    window: u64,
+    current: Mutex<Option<Arc<LiveSource>>>,
+}
+
+impl Broadcaster {
+    /// A title that keeps so many bytes of its broadcast.
+    pub fn new(title: String, window: u64) -> Self {
+        Self { title, window, current: Mutex::default() }
+    }
+
+    /// Its title.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Arc<LiveSource>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends bytes to all viewers. The first ones after an end begin a new broadcast.
+    pub fn send(&self, bytes: Bytes) -> Option<LiveEvent> {
+        if bytes.is_empty() {
+            return None;
+        }
+        let mut current = self.current();
+        let going_on = current.as_ref().filter(|source| source.digest().is_none()).cloned();
+        let started = going_on.is_none().then_some(LiveEvent::Started);
+        let source = going_on.unwrap_or_else(|| Arc::new(LiveSource::new(self.window)));
+        source.append(bytes);
+        *current = Some(source);
+        started
+    }
+
+    /// Ends the broadcast, if there is one. Its viewers get what is left of it.
+    pub fn end(&self) -> Option<LiveEvent> {
+        let current = self.current();
+        let source = current.as_ref().filter(|source| source.digest().is_none())?;
+        Some(LiveEvent::Ended(source.end()))
+    }
+
+    /// Opens what is on the air, or what was last.
+    pub(super) fn open(&self) -> Result<Found<Arc<dyn Source>>, Error> {
+        let source = self.current().clone().ok_or(Error::NothingYet)?;
+        let source: Arc<dyn Source> = source;
+        Ok(Found::new(&self.title, &self.title, None, source))
+    }
+
+    pub(super) fn entry(&self) -> Entry {
+        let size = self.current().as_ref().and_then(|source| source.len());
+        let media_type = title::media_type(&self.title);
+        Entry { title: self.title.clone(), size, media_type, bitrate: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(source: &LiveSource, offset: u64) -> Option<Read> {
+        source.read_now(offset, 3).unwrap()
+    }
+
+    #[test]
+    fn the_newest_bytes_are_kept() {
+        let source = LiveSource::new(10);
+        assert_eq!(read(&source, 0), None);
+        for block in ["abcd", "efgh", "ijkl", "mnop"] {
+            source.append(block.into());
+        }
+        assert_eq!(source.kept(), Some(4..16));
+        assert_eq!(read(&source, 3), Some(Read::NotKept));
+        assert_eq!(read(&source, 4), Some(Read::Bytes("efg".into())));
+        assert_eq!(read(&source, 7), Some(Read::Bytes("h".into())));
+        assert_eq!(read(&source, 16), None);
+        assert_eq!((source.len(), source.join(Duration::ZERO)), (None, 16));
+        source.end();
+        assert_eq!((source.len(), read(&source, 16)), (Some(16), Some(Read::End)));
+        assert_eq!(source.digest(), Some(blake3::hash(b"abcdefghijklmnop").into()));
+    }
+
+    #[tokio::test]
+    async fn a_viewer_at_the_edge_waits_for_more() {
+        let source = Arc::new(LiveSource::new(10));
+        source.append("ab".into());
+        let next = tokio::spawn(source.clone().read(2, 10, 0));
+        tokio::task::yield_now().await;
+        source.append("cd".into());
+        assert_eq!(next.await.unwrap().unwrap(), Read::Bytes("cd".into()));
+        let last = tokio::spawn(source.clone().read(4, 10, 0));
+        tokio::task::yield_now().await;
+        source.end();
+        assert_eq!(last.await.unwrap().unwrap(), Read::End);
+    }
+
+    #[test]
+    fn each_broadcast_of_a_title_is_another() {
+        let title = Broadcaster::new("a".into(), 100);
+        assert!(matches!(title.open(), Err(Error::NothingYet)));
+        assert_eq!(title.send("x".into()), Some(LiveEvent::Started));
+        assert_eq!(title.send("y".into()), None);
+        let first = title.open().unwrap().source.validator();
+        assert_eq!(title.end(), Some(LiveEvent::Ended(2)));
+        assert_eq!(title.end(), None);
+        assert_eq!(title.send("z".into()), Some(LiveEvent::Started));
+        assert_ne!(title.open().unwrap().source.validator(), first);
+    }
+}
