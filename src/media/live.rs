@@ -3,7 +3,12 @@
 //! One producer appends, and is never made to wait by a viewer. The newest bytes are kept in blocks
 //! that all viewers share; a viewer is an offset.
 
+mod boxes;
+mod mp4;
 mod mpegts;
+#[cfg(test)]
+mod tests;
+mod webm;
 
 use std::collections::VecDeque;
 use std::future::ready;
@@ -17,10 +22,15 @@ use tokio::sync::Notify;
 use super::source::{Pending, Read, Source};
 use super::{Entry, Error, Found, title};
 use crate::protocol::Digest;
+use mp4::Mp4;
 use mpegts::MpegTs;
+use webm::WebM;
 
 /// Bytes of a validator: random, so that no two broadcasts have the same.
 const VALIDATOR: usize = 16;
+
+/// The most bytes of a header: what the wire's HEADER_LENGTH allows.
+const MAX_HEADER: u64 = 1024 * 1024;
 
 /// How many times at which bytes came are remembered: one a second, for what is kept at most.
 const MOST_TIMES: usize = 24 * 60 * 60;
@@ -70,11 +80,20 @@ impl std::fmt::Debug for State {
 }
 
 /// Finds where a decoder can begin.
+trait Scan: std::fmt::Debug + Send {
+    /// Takes the next bytes in, and tells where a decoder can begin.
+    fn feed(&mut self, bytes: &[u8], join: &mut dyn FnMut(u64));
+
+    /// What it needs first.
+    fn header(&self) -> Option<Bytes>;
+}
+
+/// The scanner of a broadcast, whose container is told by its first bytes.
 #[derive(Debug)]
 enum Scanner {
-    /// The first bytes do not say yet what it is.
+    /// They do not say it yet.
     Unknown(Vec<u8>),
-    MpegTs(MpegTs),
+    Known(Box<dyn Scan>),
     /// Anywhere is as good.
     None,
 }
@@ -82,21 +101,48 @@ enum Scanner {
 impl Scanner {
     /// Takes the next bytes in. Notes where a decoder can begin.
     fn feed(&mut self, bytes: &[u8], joins: &mut VecDeque<u64>) {
-        if let Self::Unknown(first) = self {
-            first.extend_from_slice(bytes);
-            let first = std::mem::take(first);
-            *self = match MpegTs::recognises(&first) {
-                None => Self::Unknown(first),
-                Some(false) => Self::None,
-                Some(true) => {
-                    let mut scanner = MpegTs::default();
-                    scanner.feed(&first, |offset| joins.push_back(offset));
-                    Self::MpegTs(scanner)
-                }
-            };
-        } else if let Self::MpegTs(scanner) = self {
-            scanner.feed(bytes, |offset| joins.push_back(offset));
+        let mut join = |offset| joins.push_back(offset);
+        match self {
+            Self::Unknown(first) => {
+                first.extend_from_slice(bytes);
+                let first = std::mem::take(first);
+                *self = match container(&first) {
+                    Container::NotYet => Self::Unknown(first),
+                    Container::Other => Self::None,
+                    Container::Known(mut scanner) => {
+                        scanner.feed(&first, &mut join);
+                        Self::Known(scanner)
+                    }
+                };
+            }
+            Self::Known(scanner) => scanner.feed(bytes, &mut join),
+            Self::None => {}
         }
+    }
+
+    fn header(&self) -> Option<Bytes> {
+        match self {
+            Self::Known(scanner) => scanner.header(),
+            Self::Unknown(_) | Self::None => None,
+        }
+    }
+}
+
+enum Container {
+    NotYet,
+    Known(Box<dyn Scan>),
+    Other,
+}
+
+/// Which container begins like this.
+fn container(first: &[u8]) -> Container {
+    let recognised = [MpegTs::recognises(first), Mp4::recognises(first), WebM::recognises(first)];
+    match recognised {
+        [Some(true), ..] => Container::Known(Box::<MpegTs>::default()),
+        [_, Some(true), _] => Container::Known(Box::<Mp4>::default()),
+        [.., Some(true)] => Container::Known(Box::<WebM>::default()),
+        [Some(false), Some(false), Some(false)] => Container::Other,
+        _ => Container::NotYet,
     }
 }
 
@@ -215,17 +261,14 @@ impl Source for LiveSource {
         let after = state.joins.partition_point(|join| *join <= then);
         match (&state.scanner, after.checked_sub(1).and_then(|index| state.joins.get(index))) {
             (_, Some(join)) => *join,
-            // Nothing to begin at has come: its first will.
-            (Scanner::MpegTs(_), None) => state.joins.front().copied().unwrap_or(state.edge),
-            (_, None) => then,
+            // Nothing to begin at has come: all that is there leads up to it.
+            (Scanner::Known(_) | Scanner::Unknown(_), None) => state.oldest(),
+            (Scanner::None, None) => then,
         }
     }
 
     fn header_at(&self, offset: u64) -> Option<Bytes> {
-        match &self.state().scanner {
-            Scanner::MpegTs(scanner) if offset > 0 => scanner.header(),
-            _ => None,
-        }
+        self.state().scanner.header().filter(|header| !header.is_empty() && offset > 0)
     }
 
     fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error> {
@@ -315,59 +358,5 @@ impl Broadcaster {
         let size = self.current().as_ref().and_then(|source| source.len());
         let media_type = title::media_type(&self.title);
         Entry { title: self.title.clone(), size, media_type, bitrate: None }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(source: &LiveSource, offset: u64) -> Option<Read> {
-        source.read_now(offset, 3).unwrap()
-    }
-
-    #[test]
-    fn the_newest_bytes_are_kept() {
-        let source = LiveSource::new(10);
-        assert_eq!(read(&source, 0), None);
-        for block in ["abcd", "efgh", "ijkl", "mnop"] {
-            source.append(block.into());
-        }
-        assert_eq!(source.kept(), Some(4..16));
-        assert_eq!(read(&source, 3), Some(Read::NotKept));
-        assert_eq!(read(&source, 4), Some(Read::Bytes("efg".into())));
-        assert_eq!(read(&source, 7), Some(Read::Bytes("h".into())));
-        assert_eq!(read(&source, 16), None);
-        assert_eq!((source.len(), source.join(Duration::ZERO)), (None, 16));
-        source.end();
-        assert_eq!((source.len(), read(&source, 16)), (Some(16), Some(Read::End)));
-        assert_eq!(source.digest(), Some(blake3::hash(b"abcdefghijklmnop").into()));
-    }
-
-    #[tokio::test]
-    async fn a_viewer_at_the_edge_waits_for_more() {
-        let source = Arc::new(LiveSource::new(10));
-        source.append("ab".into());
-        let next = tokio::spawn(source.clone().read(2, 10, 0));
-        tokio::task::yield_now().await;
-        source.append("cd".into());
-        assert_eq!(next.await.unwrap().unwrap(), Read::Bytes("cd".into()));
-        let last = tokio::spawn(source.clone().read(4, 10, 0));
-        tokio::task::yield_now().await;
-        source.end();
-        assert_eq!(last.await.unwrap().unwrap(), Read::End);
-    }
-
-    #[test]
-    fn each_broadcast_of_a_title_is_another() {
-        let title = Broadcaster::new("a".into(), 100);
-        assert!(matches!(title.open(), Err(Error::NothingYet)));
-        assert_eq!(title.send("x".into()), Some(LiveEvent::Started));
-        assert_eq!(title.send("y".into()), None);
-        let first = title.open().unwrap().source.validator();
-        assert_eq!(title.end(), Some(LiveEvent::Ended(2)));
-        assert_eq!(title.end(), None);
-        assert_eq!(title.send("z".into()), Some(LiveEvent::Started));
-        assert_ne!(title.open().unwrap().source.validator(), first);
     }
 }

@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 
+use super::Scan;
+
 /// Bytes of a packet, and what each begins with.
 const PACKET: usize = 188;
 const SYNC: u8 = 0x47;
@@ -36,49 +38,7 @@ impl MpegTs {
         (bytes.len() > PACKET * (SHOWN_BY - 1)).then_some(true)
     }
 
-    /// What a decoder needs first.
-    pub(super) fn header(&self) -> Option<Bytes> {
-        Some([self.pat.as_deref()?, self.pmt.as_deref()?].concat().into())
-    }
-
-    /// Takes the next bytes in, and tells where a decoder can begin.
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut join: impl FnMut(u64)) {
-        if !self.partial.is_empty() {
-            let missing = (PACKET - self.partial.len()).min(bytes.len());
-            let (rest, after) = bytes.split_at(missing);
-            self.partial.extend_from_slice(rest);
-            bytes = after;
-            self.offset += missing as u64;
-            if self.partial.len() < PACKET {
-                return;
-            }
-            let packet = std::mem::take(&mut self.partial);
-            self.packet(&packet, self.offset - PACKET as u64, &mut join);
-        }
-        while let Some(first) = bytes.first() {
-            if *first != SYNC {
-                // Out of step: the next byte that may begin a packet is tried.
-                let skipped = bytes.iter().position(|byte| *byte == SYNC).unwrap_or(bytes.len());
-                self.offset += skipped as u64;
-                bytes = bytes.get(skipped..).unwrap_or_default();
-                continue;
-            }
-            match bytes.split_at_checked(PACKET) {
-                Some((packet, after)) => {
-                    self.packet(packet, self.offset, &mut join);
-                    self.offset += PACKET as u64;
-                    bytes = after;
-                }
-                None => {
-                    self.offset += bytes.len() as u64;
-                    self.partial.extend_from_slice(bytes);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn packet(&mut self, packet: &[u8], offset: u64, join: &mut impl FnMut(u64)) {
+    fn packet(&mut self, packet: &[u8], offset: u64, join: &mut dyn FnMut(u64)) {
         let [_, high, low, control, rest @ ..] = packet else { return };
         let pid = u16::from_be_bytes([high & 0x1f, *low]);
         let starts = high & 0x40 != 0;
@@ -102,6 +62,48 @@ impl MpegTs {
             && self.video_pid.is_none_or(|video| video == pid)
         {
             join(offset);
+        }
+    }
+}
+
+impl Scan for MpegTs {
+    fn header(&self) -> Option<Bytes> {
+        Some([self.pat.as_deref()?, self.pmt.as_deref()?].concat().into())
+    }
+
+    fn feed(&mut self, mut bytes: &[u8], join: &mut dyn FnMut(u64)) {
+        if !self.partial.is_empty() {
+            let missing = (PACKET - self.partial.len()).min(bytes.len());
+            let (rest, after) = bytes.split_at(missing);
+            self.partial.extend_from_slice(rest);
+            bytes = after;
+            self.offset += missing as u64;
+            if self.partial.len() < PACKET {
+                return;
+            }
+            let packet = std::mem::take(&mut self.partial);
+            self.packet(&packet, self.offset - PACKET as u64, join);
+        }
+        while let Some(first) = bytes.first() {
+            if *first != SYNC {
+                // Out of step: the next byte that may begin a packet is tried.
+                let skipped = bytes.iter().position(|byte| *byte == SYNC).unwrap_or(bytes.len());
+                self.offset += skipped as u64;
+                bytes = bytes.get(skipped..).unwrap_or_default();
+                continue;
+            }
+            match bytes.split_at_checked(PACKET) {
+                Some((packet, after)) => {
+                    self.packet(packet, self.offset, join);
+                    self.offset += PACKET as u64;
+                    bytes = after;
+                }
+                None => {
+                    self.offset += bytes.len() as u64;
+                    self.partial.extend_from_slice(bytes);
+                    return;
+                }
+            }
         }
     }
 }
@@ -187,7 +189,7 @@ mod tests {
     fn joins(bytes: &[u8], piece: usize) -> Vec<u64> {
         let mut scanner = MpegTs::default();
         let mut joins = Vec::new();
-        bytes.chunks(piece).for_each(|piece| scanner.feed(piece, |offset| joins.push(offset)));
+        bytes.chunks(piece).for_each(|piece| scanner.feed(piece, &mut |offset| joins.push(offset)));
         joins
     }
 
@@ -197,7 +199,7 @@ mod tests {
         let group = stream().len() as u64;
         assert_eq!(joins(&twice, 10_000), [376, group + 376]);
         let mut scanner = MpegTs::default();
-        scanner.feed(&twice, |_| ());
+        scanner.feed(&twice, &mut |_| ());
         assert_eq!(scanner.header().unwrap(), stream()[..376]);
         assert_eq!(MpegTs::recognises(&twice), Some(true));
         assert_eq!(MpegTs::recognises(&twice[..200]), None);
