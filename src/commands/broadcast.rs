@@ -1,6 +1,7 @@
 //! Producers of broadcasts: stdin, and FIFOs. Each has a thread of its own, which nothing else makes
 //! wait.
 
+use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
@@ -108,26 +109,24 @@ impl Producer {
                     end(read.map_or_else(|error| error.to_string(), |()| "it is over".to_owned()));
                     ended();
                 }
-                Input::Fifo(path) => loop {
-                    if let Err(error) = follow(&path, linger, &send, &end) {
-                        end(error.to_string());
-                        tracing::error!("cannot read {}: {error}", path.display());
-                        return;
-                    }
-                },
+                Input::Fifo(path) => {
+                    let Err(error) = follow(&path, linger, &send, &end);
+                    end(error.to_string());
+                    tracing::error!("cannot read {}: {error}", path.display());
+                }
             }
         };
         thread::Builder::new().name("producer".into()).spawn(run).map(drop)
     }
 }
 
-/// Sends what the writers of a FIFO write, until none comes for `linger`.
+/// Sends what the writers of a FIFO write. A broadcast ends when none has come for `linger`.
 fn follow(
     path: &Path,
     linger: Duration,
     send: &impl Fn(Bytes),
     end: &impl Fn(String),
-) -> io::Result<()> {
+) -> io::Result<Infallible> {
     let open = || {
         OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)
     };
@@ -138,10 +137,12 @@ fn follow(
         let left = waits_until.map(|until| until.saturating_duration_since(Instant::now()));
         if !is_readable(&fifo, left)? {
             end("its writer is gone".to_owned());
-            return Ok(());
+            waits_until = None;
+            continue;
         }
         pass(&mut fifo, send)?;
-        // A new one hears of no writer that has left.
+        // A new one hears of no writer that has left. There is always one: a writer without a reader
+        // is killed.
         fifo = open()?;
         waits_until = Some(Instant::now() + linger);
     }

@@ -14,6 +14,9 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+/// How far a disk may be behind at least, bytes.
+const LEAST_BEHIND: u64 = 64 * 1024 * 1024;
+
 /// A recorder of the broadcasts of one title, on a thread of its own.
 pub(super) struct Recorder {
     pieces: Sender<Piece>,
@@ -25,7 +28,9 @@ pub(super) struct Recorder {
 
 enum Piece {
     Bytes(Bytes),
-    /// The broadcast has ended, or what comes next would be behind a gap.
+    /// What comes next would be behind a gap.
+    Gap,
+    /// The broadcast has ended.
     End,
 }
 
@@ -43,7 +48,7 @@ impl Recorder {
         let written = waiting.clone();
         let record = move || record(&path, &received, &written);
         thread::Builder::new().name("recorder".into()).spawn(record).context("cannot start")?;
-        Ok(Self { pieces, waiting, most })
+        Ok(Self { pieces, waiting, most: most.max(LEAST_BEHIND) })
     }
 
     /// Records bytes. Never waits.
@@ -51,8 +56,7 @@ impl Recorder {
         let length = bytes.len() as u64;
         if self.waiting.fetch_add(length, Ordering::AcqRel) > self.most {
             self.waiting.fetch_sub(length, Ordering::AcqRel);
-            // What comes later would not be where it belongs.
-            self.end();
+            let _ = self.pieces.send(Piece::Gap);
             return;
         }
         let _ = self.pieces.send(Piece::Bytes(bytes.clone()));
@@ -70,6 +74,11 @@ fn record(path: &Path, pieces: &Receiver<Piece>, waiting: &AtomicU64) {
     while let Ok(piece) = pieces.recv() {
         match piece {
             Piece::End => recording = Recording::Ended,
+            Piece::Gap if matches!(recording, Recording::Failed) => {}
+            Piece::Gap => {
+                tracing::error!("the recording {} ends here: the disk is too slow", path.display());
+                recording = Recording::Failed;
+            }
             Piece::Bytes(bytes) => {
                 recording.write(path, &bytes);
                 waiting.fetch_sub(bytes.len() as u64, Ordering::AcqRel);
