@@ -81,8 +81,9 @@ impl std::fmt::Debug for State {
 
 /// Finds where a decoder can begin.
 trait Scan: std::fmt::Debug + Send {
-    /// Takes the next bytes in, and tells where a decoder can begin.
-    fn feed(&mut self, bytes: &[u8], join: &mut dyn FnMut(u64));
+    /// Takes the next bytes in, and tells where a decoder can begin. Returns false where the stream
+    /// is not what its first bytes said.
+    fn feed(&mut self, bytes: &[u8], join: &mut dyn FnMut(u64)) -> bool;
 
     /// What it needs first.
     fn header(&self) -> Option<Bytes>;
@@ -109,13 +110,17 @@ impl Scanner {
                 *self = match container(&first) {
                     Container::NotYet => Self::Unknown(first),
                     Container::Other => Self::None,
-                    Container::Known(mut scanner) => {
-                        scanner.feed(&first, &mut join);
-                        Self::Known(scanner)
-                    }
+                    Container::Known(mut scanner) => match scanner.feed(&first, &mut join) {
+                        true => Self::Known(scanner),
+                        false => Self::None,
+                    },
                 };
             }
-            Self::Known(scanner) => scanner.feed(bytes, &mut join),
+            Self::Known(scanner) => {
+                if !scanner.feed(bytes, &mut join) {
+                    *self = Self::None;
+                }
+            }
             Self::None => {}
         }
     }

@@ -17,7 +17,6 @@ pub(super) struct Mp4 {
     header: Option<Bytes>,
     /// That so far.
     before: Vec<u8>,
-    lost: bool,
 }
 
 impl Mp4 {
@@ -32,15 +31,15 @@ impl Scan for Mp4 {
         self.header.clone()
     }
 
-    fn feed(&mut self, bytes: &[u8], join: &mut dyn FnMut(u64)) {
-        if self.lost {
-            return;
-        }
+    fn feed(&mut self, bytes: &[u8], join: &mut dyn FnMut(u64)) -> bool {
         let Self { walker, header, before, .. } = self;
         if header.is_none() {
             before.extend_from_slice(bytes);
+            if before.len() as u64 > MAX_HEADER {
+                return false;
+            }
         }
-        let good = walker.feed(bytes, |element, offset| {
+        walker.feed(bytes, |element, offset| {
             let Some((kind, head, size)) = head_of(element) else {
                 return if element.len() < 16 { Step::More } else { Step::Lost };
             };
@@ -64,11 +63,7 @@ impl Scan for Mp4 {
                 join(offset);
             }
             Step::Skip(size)
-        });
-        if !good {
-            self.lost = true;
-            self.before = Vec::new();
-        }
+        })
     }
 }
 

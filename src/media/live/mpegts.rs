@@ -71,7 +71,7 @@ impl Scan for MpegTs {
         Some([self.pat.as_deref()?, self.pmt.as_deref()?].concat().into())
     }
 
-    fn feed(&mut self, mut bytes: &[u8], join: &mut dyn FnMut(u64)) {
+    fn feed(&mut self, mut bytes: &[u8], join: &mut dyn FnMut(u64)) -> bool {
         if !self.partial.is_empty() {
             let missing = (PACKET - self.partial.len()).min(bytes.len());
             let (rest, after) = bytes.split_at(missing);
@@ -79,7 +79,7 @@ impl Scan for MpegTs {
             bytes = after;
             self.offset += missing as u64;
             if self.partial.len() < PACKET {
-                return;
+                return true;
             }
             let packet = std::mem::take(&mut self.partial);
             self.packet(&packet, self.offset - PACKET as u64, join);
@@ -101,10 +101,11 @@ impl Scan for MpegTs {
                 None => {
                     self.offset += bytes.len() as u64;
                     self.partial.extend_from_slice(bytes);
-                    return;
+                    return true;
                 }
             }
         }
+        true
     }
 }
 
@@ -189,7 +190,9 @@ mod tests {
     fn joins(bytes: &[u8], piece: usize) -> Vec<u64> {
         let mut scanner = MpegTs::default();
         let mut joins = Vec::new();
-        bytes.chunks(piece).for_each(|piece| scanner.feed(piece, &mut |offset| joins.push(offset)));
+        bytes
+            .chunks(piece)
+            .for_each(|piece| _ = scanner.feed(piece, &mut |offset| joins.push(offset)));
         joins
     }
 

@@ -77,6 +77,13 @@ fn a_decoder_begins_at_key_frames_of_the_video_with_what_came_before_the_first()
     // Without fragments there is nowhere to begin.
     let plain = [mp4_box(b"ftyp", b"isom"), mp4_box(b"mdat", &[7; 300]), fragment(0)].concat();
     assert_eq!(scan(&plain, 10), (Vec::new(), None));
+    // Nor where what comes before them is more than anybody keeps.
+    for start in [mp4_box(b"ftyp", b"isom"), element(&[0x1a, 0x45, 0xdf, 0xa3], b"webm")] {
+        let endless = [start, vec![0xff; 2 << 20]].concat();
+        let mut scanner = Scanner::Unknown(Vec::new());
+        endless.chunks(65_536).for_each(|piece| scanner.feed(piece, &mut VecDeque::new()));
+        assert!(matches!(scanner, Scanner::None));
+    }
 }
 
 proptest! {

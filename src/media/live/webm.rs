@@ -38,7 +38,6 @@ pub(super) struct WebM {
     video: Option<u64>,
     /// Where the Cluster begins of which no block of the video was seen.
     cluster: Option<u64>,
-    lost: bool,
 }
 
 impl WebM {
@@ -53,15 +52,15 @@ impl Scan for WebM {
         self.header.clone()
     }
 
-    fn feed(&mut self, bytes: &[u8], join: &mut dyn FnMut(u64)) {
-        if self.lost {
-            return;
-        }
+    fn feed(&mut self, bytes: &[u8], join: &mut dyn FnMut(u64)) -> bool {
         let Self { walker, header, before, video, cluster, .. } = self;
         if header.is_none() {
             before.extend_from_slice(bytes);
+            if before.len() as u64 > MAX_HEADER {
+                return false;
+            }
         }
-        let good = walker.feed(bytes, |element, offset| {
+        walker.feed(bytes, |element, offset| {
             let Some((id, head, size)) = head_of(element) else {
                 return if element.len() < HEAD { Step::More } else { Step::Lost };
             };
@@ -110,11 +109,7 @@ impl Scan for WebM {
                 }
                 _ => whole.map_or(Step::Lost, Step::Skip),
             }
-        });
-        if !good {
-            self.lost = true;
-            self.before = Vec::new();
-        }
+        })
     }
 }
 
