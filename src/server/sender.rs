@@ -308,10 +308,13 @@ impl OpenSession {
             self.payload_len = self.header_len;
             self.payload.push(header);
         }
-        while self.payload_len < length.max(self.header_len.saturating_add(1)) {
-            let wanted = usize::try_from(length - self.payload_len).unwrap_or(usize::MAX);
-            let wanted = wanted.max(1);
-            match media.read(offset + self.payload_len - self.header_len, wanted).await? {
+        // The header takes its part of the chunk, and of nothing else.
+        let most = u64::from(ack.max_chunk_size).saturating_sub(self.header_len);
+        let most = length.min(most);
+        while self.payload_len - self.header_len < most {
+            let came = self.payload_len - self.header_len;
+            let wanted = usize::try_from(most - came).unwrap_or(usize::MAX);
+            match media.read(offset + came, wanted).await? {
                 Read::Bytes(slice) => {
                     self.payload_len += slice.len() as u64;
                     self.payload.push(slice);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use quicstream::protocol::{Chunk, CloseReason, OpenAck, Options, Payload, Pdu, Version};
+use quicstream::protocol::{Chunk, CloseReason, Frame, OpenAck, Options, Payload, Pdu, Version};
 
 use crate::attacker::{Attacker, Stream, heartbeat, open_stream, output, unpaced};
 use crate::common::{Serve, assert_exit};
@@ -193,5 +193,57 @@ async fn a_server_stays_what_it_was() {
     // The last connection may still be closing.
     while descriptors(&serve) > before {
         tokio::task::yield_now().await;
+    }
+}
+
+/// A packet of MPEG-TS.
+fn packet(pid: u16, random_access: bool, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = pid.to_be_bytes();
+    let mut packet = vec![0x47, 0x40 | high, low];
+    packet.extend_from_slice(if random_access { &[0x30, 1, 0x40] } else { &[0x10] });
+    packet.extend_from_slice(payload);
+    packet.resize(188, 0xff);
+    packet
+}
+
+#[tokio::test]
+async fn a_header_counts_in_no_offset_however_little_is_wanted_behind_it() {
+    let mut serve = Serve::start_as(
+        |mut command| {
+            command.stdin(std::process::Stdio::piped());
+            command
+        },
+        ["--live", "cam.ts"],
+    );
+    let pat = [0, 0, 0xb0, 13, 0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 0, 1, 2, 3, 4];
+    let pmt =
+        [0, 2, 0xb0, 18, 0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0, 1, 2, 3, 4];
+    let header = [packet(0, false, &pat), packet(0x1000, false, &pmt)].concat();
+    let key_frame = packet(0x100, true, b"a key frame");
+    let mut stdin = serve.stdin();
+    std::io::Write::write_all(&mut stdin, &[&header[..], &key_frame].concat()).unwrap();
+    serve.wait_for("live_started");
+    for wanted in [1, 5, 188] {
+        let attacker = Attacker::connect(&serve).await;
+        let mut stream = attacker.stream().await;
+        let end = header.len() + wanted;
+        let options = Options {
+            start_ago: Some(0),
+            end_offset: Some(end as u64),
+            unverified: true,
+            ..Options::default()
+        };
+        let granted = stream.open(options).await;
+        let Pdu::OpenAck(_, terms) = granted else { panic!("{granted}") };
+        assert_eq!((terms.start_offset, terms.header_length), (Some(376), Some(376)));
+        let mut got = Vec::new();
+        while let Some(Frame::Pdu { pdu, .. }) = stream.next().await {
+            match pdu {
+                Pdu::Chunk(chunk) => got.extend(chunk.payload.pieces().concat()),
+                Pdu::Close(reason, _) => assert_eq!(reason, CloseReason::COMPLETE),
+                other => panic!("{other}"),
+            }
+        }
+        assert!(got == [&header[..], &key_frame[..wanted]].concat(), "{wanted}: {}", got.len());
     }
 }
