@@ -12,6 +12,8 @@ const printable = (text) =>
 let titles = [];
 let current = null;
 let media = null;
+// Of a broadcast: when what is played was asked for, and how many seconds before its newest.
+let joined = null;
 
 function bytes(count) {
   if (count === null || count === undefined) return "";
@@ -34,6 +36,13 @@ function bits(rate) {
   return `${rate >= 100 ? Math.round(rate) : Number(rate.toPrecision(3))} ${units[unit]}`;
 }
 
+function clock(seconds) {
+  const whole = Math.floor(Math.max(0, seconds));
+  const two = (number) => String(number).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
 function element(name, className, text) {
   const made = document.createElement(name);
   made.className = className;
@@ -46,7 +55,7 @@ function row(title) {
   button.type = "button";
   button.append(element("span", "name", printable(title.title)));
   const facts = element("span", "facts", "");
-  if (title.live) facts.append(element("span", "live", "LIVE "));
+  if (title.live) facts.append(element("span", "live", title.since ? "LIVE " : "WAITING "));
   const figures = [bytes(title.size), title.bitrate ? bits(title.bitrate) : ""];
   facts.append(figures.filter((figure) => figure !== "").join(" · "));
   button.append(facts);
@@ -86,7 +95,7 @@ function isAudio(title) {
 }
 
 // Shows a title in the player. Returns its element.
-function prepare(title) {
+function prepare(title, ago = 0) {
   current = title;
   const url = new URL(title.url, location.href).href;
   byId("player").hidden = false;
@@ -105,18 +114,32 @@ function prepare(title) {
   media.preload = "metadata";
   media.playsInline = true;
   media.addEventListener("error", explain);
-  media.src = title.url;
+  byId("broadcast").hidden = !title.live;
+  byId("on").textContent = title.since ? `for ${clock((Date.now() - title.since) / 1000)}` : "";
+  joined = title.live ? { at: performance.now(), ago } : null;
+  media.src = ago > 0 ? `${title.url}?ago=${ago}` : title.url;
   byId("stage").replaceChildren(media);
   show();
 }
 
-function play(title) {
-  prepare(title);
+function play(title, ago = 0) {
+  prepare(title, ago);
   history.replaceState(null, "", `#${encodeURIComponent(title.title)}`);
   document.title = `${printable(title.title)} – quicstream`;
   // What the browser cannot play is told by its event.
   media.play().catch(() => {});
   byId("player").scrollIntoView({ block: "nearest" });
+}
+
+// How far behind a broadcast is played: what was asked for, and what pauses have added. A browser
+// knows no more of it.
+function showBehind() {
+  if (joined === null || media === null) return;
+  const start = media.played.length > 0 ? media.played.start(0) : media.currentTime;
+  const elapsed = (performance.now() - joined.at) / 1000;
+  const behind = Math.max(0, joined.ago + elapsed - (media.currentTime - start));
+  const isKnown = joined.ago <= 300;
+  byId("behind").textContent = isKnown && behind >= 5 ? `${clock(behind)} behind` : "";
 }
 
 // Says what to do where the browser does not play it.
@@ -214,6 +237,11 @@ byId("filter").addEventListener("input", show);
 byId("reload").addEventListener("click", load);
 byId("copy-command").addEventListener("click", (event) => copy(event.target, byId("command").textContent));
 byId("copy-url").addEventListener("click", (event) => copy(event.target, new URL(current.url, location.href).href));
+
+for (const button of document.querySelectorAll("[data-ago]")) {
+  button.addEventListener("click", () => play(current, Number(button.dataset.ago)));
+}
+setInterval(showBehind, 1000);
 
 load();
 watchLink();

@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
+use crate::media::LiveStatus;
 use crate::protocol::NackCode;
 use crate::server::{Server, SessionPhase};
 
@@ -59,7 +60,8 @@ fn escape(value: &str) -> String {
 const COUNTER: &str = "counter";
 const GAUGE: &str = "gauge";
 
-/// Everything that is counted. Nothing grows with peers or titles.
+/// Everything that is counted. Nothing grows with peers or titles: of these, only broadcasts have
+/// values of their own.
 pub(super) fn of(server: &Server) -> String {
     let mut metrics = Metrics::default();
     let (counters, sessions) = (server.counters(), server.sessions());
@@ -123,10 +125,31 @@ pub(super) fn of(server: &Server) -> String {
     metrics.one("cache_misses_total", COUNTER, "Blocks that were not.", media.misses);
     metrics.one("cache_bytes", GAUGE, "Bytes in the cache.", media.bytes);
     metrics.one("digest_queue", GAUGE, "Digests that wait to be computed.", media.digest_queue);
+    broadcasts(&mut metrics, server.library().broadcasts().collect());
     if let Some(descriptors) = descriptors() {
         metrics.one("open_descriptors", GAUGE, "Descriptors that are open.", descriptors);
     }
     metrics.0
+}
+
+/// How the broadcasts do that are on the air.
+fn broadcasts(metrics: &mut Metrics, broadcasts: Vec<LiveStatus>) {
+    type Value = fn(&LiveStatus) -> u64;
+    let families: [(&str, &str, Value); 7] = [
+        ("live_viewers", "Who watches a broadcast.", |live| live.viewers as u64),
+        ("live_edge_bytes", "Bytes that a broadcast has so far.", |live| live.edge),
+        ("live_oldest_byte", "The first byte of a broadcast that is kept.", |live| live.oldest),
+        ("live_window_bytes", "Bytes of a broadcast in memory.", |live| live.window),
+        ("live_join_points", "Places where a decoder can begin.", |live| live.joins as u64),
+        ("live_behind_bytes", "How far behind the slowest viewer is.", |live| live.behind),
+        ("live_bits_per_second", "What a broadcast grows by.", |live| {
+            live.bitrate.unwrap_or(0).into()
+        }),
+    ];
+    for (name, help, value) in families {
+        let values = broadcasts.iter().map(|live| (&live.title, value(live)));
+        metrics.each((name, GAUGE, help), "title", values);
+    }
 }
 
 /// How many descriptors the process has open, where the system tells.

@@ -190,7 +190,10 @@ impl Bridge {
             "link.json" => page::link(&self.link, &self.requests).await,
             path => {
                 match path.strip_prefix("t/").map(|path| percent_decode_str(path).decode_utf8()) {
-                    Some(Ok(title)) => self.title(&title, request.headers(), is_head).await,
+                    Some(Ok(title)) => {
+                        let (headers, query) = (request.headers(), request.uri().query());
+                        self.title(&title, query, headers, is_head).await
+                    }
                     _ => not_found(),
                 }
             }

@@ -25,6 +25,12 @@ use crate::session::client::End;
 /// How often a title may change while a request for it is answered.
 const MOST_CHANGES: usize = 3;
 
+/// How long ago a broadcast is to begin: `ago=SECONDS` in a query, which a file has no use for.
+fn start_ago(query: &str) -> Duration {
+    let ago = query.split('&').find_map(|pair| pair.strip_prefix("ago=")?.parse().ok());
+    Duration::from_secs(ago.unwrap_or(0))
+}
+
 /// What the conditions of a request are compared with.
 fn resource(description: &Description) -> Resource {
     let Description { size, validator, modified, .. } = description;
@@ -42,9 +48,11 @@ impl Bridge {
     pub(super) async fn title(
         self: &Arc<Self>,
         title: &str,
+        query: Option<&str>,
         headers: &HeaderMap,
         is_head: bool,
     ) -> Response<Body> {
+        let ago = query.map_or(Duration::ZERO, start_ago);
         let is_other = self.only.as_ref().is_some_and(|only| only != title);
         if title.is_empty() || title.len() > MAX_TITLE || is_other {
             return not_found();
@@ -76,7 +84,7 @@ impl Bridge {
             };
             let media = match part {
                 None => Ok(None),
-                Some((start, end)) => self.fetch(title, &known, start, end).await.map(Some),
+                Some((start, end)) => self.fetch(title, &known, start, end, ago).await.map(Some),
             };
             match media {
                 Ok(media) => return response(&selection, &known, &resource, media),
@@ -102,12 +110,13 @@ impl Bridge {
         description: &Description,
         start: u64,
         end: Option<u64>,
+        ago: Duration,
     ) -> Result<MediaStream, Error> {
         let settings = PlaySettings {
             title: Some(title.to_owned()),
             start: match description.size {
                 Some(_) => Start::Byte(start),
-                None => Start::Usual,
+                None => Start::Ago(ago),
             },
             end,
             validator: Some(description.validator.clone())

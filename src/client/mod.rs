@@ -29,7 +29,7 @@ pub(crate) use fetches::{Fetches, RunningFetch};
 pub use link::{Description, Link, LinkSettings};
 pub(crate) use many::{TitleEvent, destination, select};
 pub use only_title::only_title;
-pub use progress::{PlayPhase, Snapshot, Title};
+pub use progress::{LiveEdge, PlayPhase, Snapshot, Title};
 pub use secret::Secret;
 pub use sink::{Error as SinkError, MediaStream, Origin, Published, Sink, Target, Unfinished};
 pub use verdict::{Kept, Place, Unverified, Verdict};

@@ -14,6 +14,9 @@ use crate::transport::{ConnectionHandle, Fingerprint, PathStats};
 /// The least time between two [`PlayEvent::Chunk`]: there are at most 100 a second.
 const CHUNK_EVENT_GAP: Duration = Duration::from_millis(10);
 
+/// How long a broadcast has to be watched before it is known how fast it grows.
+const GROWTH_KNOWN: Duration = Duration::from_secs(2);
+
 /// One title of a server's catalogue.
 ///
 /// Serializes to a line of `--list --json`. The names and the order of the keys are a contract with
@@ -33,6 +36,28 @@ pub struct Title {
     /// Whether it has no end yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub live: bool,
+    /// When it began, where it has: milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+}
+
+/// How far a broadcast is that is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveEdge {
+    /// How many bytes there are, as far as is known.
+    pub edge: u64,
+    /// The first byte that is kept.
+    pub oldest: u64,
+    /// bit/s that it grows by, once that is known.
+    pub growth: Option<u64>,
+}
+
+impl LiveEdge {
+    /// How long so many bytes of it take, once that is known.
+    pub fn time_of(&self, bytes: u64) -> Option<Duration> {
+        let growth = self.growth.filter(|growth| *growth > 0)?;
+        Duration::try_from_secs_f64(bytes as f64 * 8.0 / growth as f64).ok()
+    }
 }
 
 /// What the session is doing.
@@ -66,6 +91,8 @@ pub struct Snapshot {
     pub position: u64,
     /// Bytes of the whole media, where the server said.
     pub size: Option<u64>,
+    /// How far it is, where it is a broadcast.
+    pub live: Option<LiveEdge>,
     /// The agreed bitrate, bit/s; 0 before OPEN_ACK.
     pub bitrate: u32,
     /// What the server paces the session at, bit/s; 0 is as fast as it goes.
@@ -85,6 +112,8 @@ pub(super) struct Reporter<R> {
     publish: watch::Sender<Snapshot>,
     snapshot: Snapshot,
     chunks: u64,
+    /// How far the broadcast was when its session began.
+    edge_at_first: Option<(Instant, u64)>,
     /// When the first OPEN_ACK came.
     opened_at: Option<Instant>,
     paused_at: Option<Instant>,
@@ -103,6 +132,7 @@ impl<R: FnMut(PlayEvent)> Reporter<R> {
             publish,
             snapshot: Snapshot::default(),
             chunks: 0,
+            edge_at_first: None,
             opened_at: None,
             paused_at: None,
             chunk_event_at: None,
@@ -154,6 +184,12 @@ impl<R: FnMut(PlayEvent)> Reporter<R> {
         self.snapshot.rate = options.rate;
         self.snapshot.size = size;
         self.snapshot.position = position;
+        self.snapshot.live = options.live.then(|| LiveEdge {
+            edge: options.edge.unwrap_or(position),
+            oldest: options.oldest.unwrap_or(0),
+            growth: None,
+        });
+        self.edge_at_first = self.snapshot.live.map(|live| (Instant::now(), live.edge));
         let is_known = options.title.is_some() || options.total_size.is_some();
         (self.report)(PlayEvent::Accepted {
             session,
@@ -169,12 +205,29 @@ impl<R: FnMut(PlayEvent)> Reporter<R> {
         });
     }
 
+    /// Notes how far the broadcast is.
+    pub(super) fn edge(&mut self, edge: u64, oldest: u64) {
+        let (Some(live), Some((at, first))) = (&mut self.snapshot.live, self.edge_at_first) else {
+            return;
+        };
+        live.edge = edge.max(live.edge);
+        live.oldest = oldest.max(live.oldest).min(live.edge);
+        let time = at.elapsed();
+        if time >= GROWTH_KNOWN {
+            live.growth = Some(mean_rate(live.edge - first, time));
+        }
+        self.publish.send_replace(self.snapshot);
+    }
+
     pub(super) fn chunk(&mut self, seq: u32, bytes: u64, path: &PathStats) {
         self.chunks += 1;
         self.last_bytes = bytes;
         self.snapshot.seq = seq;
         self.snapshot.bytes += bytes;
         self.snapshot.position += bytes;
+        if let Some(live) = &mut self.snapshot.live {
+            live.edge = live.edge.max(self.snapshot.position);
+        }
         self.snapshot.rtt = path.rtt();
         self.snapshot.lost_packets = path.lost_packets();
         self.publish.send_replace(self.snapshot);

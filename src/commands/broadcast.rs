@@ -16,23 +16,18 @@ use bytes::{Bytes, BytesMut};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
-use super::recording::Recorder;
 use crate::config::LiveConfig;
 use crate::media::{Broadcaster, LiveEvent};
 use crate::server::ServeEvent;
 
-/// How much is taken from a producer at a time, bytes, and sent on at once.
-const PIECE: usize = 64 * 1024;
-
-/// How long less than a piece may wait for more.
-const HOLD: Duration = Duration::from_millis(20);
+/// What is taken from a producer into one allocation, bytes: in pieces, as it comes, which share it.
+const BLOCK: usize = 64 * 1024;
 
 /// A broadcast that is to begin.
 pub(super) struct Producer {
     broadcaster: Arc<Broadcaster>,
     input: Input,
     linger: Duration,
-    recorder: Option<Recorder>,
 }
 
 enum Input {
@@ -61,11 +56,12 @@ pub(super) fn producers(config: &LiveConfig) -> anyhow::Result<Vec<Producer>> {
                 Input::Fifo(path.clone())
             }
         };
-        let broadcaster = Arc::new(Broadcaster::new(title.clone(), config.window));
-        let recorder = config.record.as_deref();
-        let recorder = recorder.map(|directory| Recorder::start(directory, title, config.window));
-        let recorder = recorder.transpose()?;
-        Ok(Producer { broadcaster, input, linger: config.linger, recorder })
+        let mut broadcaster = Broadcaster::new(title.clone(), config.window);
+        if let Some(directory) = &config.record {
+            let what = || format!("cannot record {title} in {}", directory.display());
+            broadcaster = broadcaster.recorded_in(directory).with_context(what)?;
+        }
+        Ok(Producer { broadcaster: Arc::new(broadcaster), input, linger: config.linger })
     };
     config.broadcasts.iter().map(producer).collect()
 }
@@ -87,18 +83,15 @@ impl Producer {
         ended: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         let run = move || {
-            let Self { broadcaster, input, linger, recorder } = self;
+            let Self { broadcaster, input, linger } = self;
             let title = broadcaster.title().to_owned();
-            let send = |bytes: Bytes| {
-                if let Some(recorder) = recorder.as_ref().filter(|_| !bytes.is_empty()) {
-                    recorder.record(&bytes);
-                }
+            let send = |bytes: Bytes| -> Duration {
                 if broadcaster.send(bytes) == Some(LiveEvent::Started) {
                     report(ServeEvent::LiveStarted { title: title.clone() });
                 }
+                broadcaster.hold()
             };
             let end = |cause: String| {
-                recorder.iter().for_each(Recorder::end);
                 if let Some(LiveEvent::Ended(bytes)) = broadcaster.end() {
                     report(ServeEvent::LiveEnded { title: title.clone(), bytes, cause });
                 }
@@ -124,7 +117,7 @@ impl Producer {
 fn follow(
     path: &Path,
     linger: Duration,
-    send: &impl Fn(Bytes),
+    send: &impl Fn(Bytes) -> Duration,
     end: &impl Fn(String),
 ) -> io::Result<Infallible> {
     let open = || {
@@ -148,41 +141,56 @@ fn follow(
     }
 }
 
-/// Sends what comes, to the end.
-fn pass(input: &mut File, send: &impl Fn(Bytes)) -> io::Result<()> {
-    let mut buffer = BytesMut::new();
+/// Sends what comes, to the end. `send` returns how long the next may wait for more.
+fn pass(input: &mut File, send: &impl Fn(Bytes) -> Duration) -> io::Result<()> {
+    let mut block = BytesMut::new();
+    let mut hold = send(Bytes::new());
     loop {
-        buffer.resize(PIECE, 0);
+        if block.is_empty() {
+            block = BytesMut::zeroed(BLOCK);
+        }
         let mut filled = 0;
-        let mut until: Option<Instant> = None;
-        let is_over = loop {
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if !is_readable(input, left)? {
-                break false;
-            }
-            let room = buffer.get_mut(filled..).unwrap_or_default();
-            match input.read(room) {
-                Ok(0) => break true,
-                Ok(read) => {
-                    filled += read;
-                    until.get_or_insert_with(|| Instant::now() + HOLD);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    send(buffer.split_to(filled).freeze());
-                    return Err(error);
-                }
-            }
-            if filled == PIECE {
-                break false;
-            }
-        };
-        send(buffer.split_to(filled).freeze());
-        if is_over {
+        let read = fill(input, &mut block, &mut filled, hold);
+        hold = send(block.split_to(filled).freeze());
+        if read? == Filled::ToTheEnd {
             return Ok(());
         }
     }
+}
+
+/// What a read of a producer came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Filled {
+    Partly,
+    ToTheEnd,
+}
+
+/// Reads into a block until it is full, or `hold` is over since the first byte. `filled` counts the
+/// bytes, whatever goes wrong.
+fn fill(
+    input: &mut File,
+    block: &mut [u8],
+    filled: &mut usize,
+    hold: Duration,
+) -> io::Result<Filled> {
+    let mut until: Option<Instant> = None;
+    while *filled < block.len() {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if !is_readable(input, left)? {
+            break;
+        }
+        match input.read(block.get_mut(*filled..).unwrap_or_default()) {
+            Ok(0) => return Ok(Filled::ToTheEnd),
+            Ok(read) => {
+                *filled += read;
+                until.get_or_insert_with(|| Instant::now() + hold);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Filled::Partly)
 }
 
 /// Waits until there is something to be read, or the end; returns false if there is not in time.

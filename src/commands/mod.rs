@@ -8,7 +8,6 @@ mod gen_cert;
 mod job;
 mod many;
 mod play;
-mod recording;
 mod reload;
 mod resources;
 mod serve;

@@ -30,7 +30,7 @@ const MAX_KNOWN_OPEN: usize = 4096;
 /// The open files of a library, with their digests and validators.
 #[derive(Debug)]
 pub(super) struct Files {
-    cache: Arc<Cache>,
+    pub(super) cache: Arc<Cache>,
     open: Bounded<FileIdentity, Weak<File>>,
     pub(super) digester: Arc<Digester>,
     validators: Validators,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::file::File;
 use super::file_source::Files;
-use super::live::Broadcaster;
+use super::live::{Broadcaster, LiveStatus};
 use super::memory::MemorySource;
 use super::root::Root;
 use super::source::Source;
@@ -117,7 +117,7 @@ impl Library {
             return Ok(Media::new(found.clone()));
         }
         if let Some(live) = self.broadcast(title) {
-            return live.open().map(Media::new);
+            return live.open(&self.files.cache).map(Media::new);
         }
         match title.map(str::to_owned) {
             Some(title) => self.open_file(move |root| root.open(&title, bitrate)).await,
@@ -135,7 +135,7 @@ impl Library {
             return Ok(Media::new(found.clone()));
         }
         if let Some(live) = self.broadcast(None) {
-            return live.open().map(Media::new);
+            return live.open(&self.files.cache).map(Media::new);
         }
         self.find_file(move |root| root.open_first(bitrate)).await
     }
@@ -192,14 +192,22 @@ impl Library {
         });
     }
 
+    /// How each broadcast does that is on the air.
+    pub fn broadcasts(&self) -> impl Iterator<Item = LiveStatus> + '_ {
+        self.live.iter().filter_map(|live| live.status())
+    }
+
+    fn live_title(&self, title: &str) -> Option<&Broadcaster> {
+        self.live.iter().find(|live| live.title() == title).map(AsRef::as_ref)
+    }
+
     /// The broadcast of this title; without a title, the only one where there is nothing else.
     fn broadcast(&self, title: Option<&str>) -> Option<&Broadcaster> {
         match (title, &*self.live) {
-            (Some(title), live) => live.iter().find(|live| live.title() == title),
-            (None, [only]) if self.root.is_none() => Some(only),
+            (Some(title), _) => self.live_title(title),
+            (None, [only]) if self.root.is_none() => Some(only.as_ref()),
             _ => None,
         }
-        .map(AsRef::as_ref)
     }
 
     /// The title that is no file; without a title, the only one where there are no files.
@@ -241,10 +249,13 @@ impl Library {
     /// The catalogue as it is now. Blocks.
     fn entries(&self) -> Result<Arc<[Entry]>, Error> {
         let sources = self.sources.iter().cloned();
-        let mut entries: Vec<_> = sources.map(|found| found.entry(|source| source.len())).collect();
+        let mut entries: Vec<_> =
+            sources.map(|found| found.entry(|source| (source.len(), source.modified()))).collect();
         entries.extend(self.live.iter().map(|live| live.entry()));
         if let Some(root) = &self.root {
-            entries.extend(root.catalogue()?);
+            // A recording goes by the broadcast's title.
+            let files = root.catalogue()?;
+            entries.extend(files.into_iter().filter(|file| self.live_title(&file.title).is_none()));
         }
         entries.sort_unstable_by(|a, b| a.title.cmp(&b.title));
         Ok(entries.into())

@@ -1,42 +1,44 @@
 //! Broadcasts: media that grows while it is watched.
 //!
 //! One producer appends, and is never made to wait by a viewer. The newest bytes are kept in blocks
-//! that all viewers share; a viewer is an offset.
+//! that all viewers share, all of them in a file where there is a recording; a viewer is an offset.
 
 mod boxes;
+mod broadcast;
 mod mp4;
 mod mpegts;
+mod recording;
+mod scanner;
 #[cfg(test)]
 mod tests;
+mod viewer;
 mod webm;
 
-use std::collections::VecDeque;
-use std::future::ready;
-use std::ops::Range;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
-use super::source::{Pending, Read, Source};
-use super::{Entry, Error, Found, title};
-use crate::protocol::Digest;
-use mp4::Mp4;
-use mpegts::MpegTs;
-use webm::WebM;
-
-/// Bytes of a validator: random, so that no two broadcasts have the same.
-const VALIDATOR: usize = 16;
+use super::source::Source;
+use super::{Cache, Entry, Error, Found, title};
+use broadcast::Broadcast;
+pub use broadcast::LiveStatus;
+use recording::Recorder;
+use scanner::Scan;
+use viewer::Viewer;
 
 /// The most bytes of a header: what the wire's HEADER_LENGTH allows.
 const MAX_HEADER: u64 = 1024 * 1024;
 
-/// How many times at which bytes came are remembered: one a second, for what is kept at most.
-const MOST_TIMES: usize = 24 * 60 * 60;
+/// How long what came may be held back for more to come with it: what each chunk costs is paid for
+/// each viewer.
+const HOLD: Duration = Duration::from_millis(20);
 
-/// How many places where a decoder can begin are remembered.
-const MOST_JOINS: usize = 100_000;
+/// Up to how many viewers that is enough, and how much longer it may be with very many.
+const FEW_VIEWERS: u32 = 500;
+const LONGEST_HOLD: Duration = Duration::from_millis(80);
 
 /// What happens to a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,279 +49,30 @@ pub enum LiveEvent {
     Ended(u64),
 }
 
-/// A broadcast, seen by its viewers.
-#[derive(Debug)]
-pub(super) struct LiveSource {
-    validator: [u8; VALIDATOR],
-    started: SystemTime,
-    /// The most to keep, bytes.
-    window: u64,
-    state: Mutex<State>,
-    /// Told when there is more, or no more.
-    grown: Notify,
-}
-
-struct State {
-    /// What is kept, each block with the byte that it begins at.
-    blocks: VecDeque<(u64, Bytes)>,
-    /// How many bytes there are.
-    edge: u64,
-    hasher: blake3::Hasher,
-    /// The digest of all, at the end.
-    digest: Option<Digest>,
-    /// How many bytes there were at these times.
-    times: VecDeque<(Instant, u64)>,
-    scanner: Scanner,
-    joins: VecDeque<u64>,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("edge", &self.edge).finish_non_exhaustive()
-    }
-}
-
-/// Finds where a decoder can begin.
-trait Scan: std::fmt::Debug + Send {
-    /// Takes the next bytes in, and tells where a decoder can begin. Returns false where the stream
-    /// is not what its first bytes said.
-    fn feed(&mut self, bytes: &[u8], join: &mut dyn FnMut(u64)) -> bool;
-
-    /// What it needs first.
-    fn header(&self) -> Option<Bytes>;
-}
-
-/// The scanner of a broadcast, whose container is told by its first bytes.
-#[derive(Debug)]
-enum Scanner {
-    /// They do not say it yet.
-    Unknown(Vec<u8>),
-    Known(Box<dyn Scan>),
-    /// Anywhere is as good.
-    None,
-}
-
-impl Scanner {
-    /// Takes the next bytes in. Notes where a decoder can begin.
-    fn feed(&mut self, bytes: &[u8], joins: &mut VecDeque<u64>) {
-        let mut join = |offset| joins.push_back(offset);
-        match self {
-            Self::Unknown(first) => {
-                first.extend_from_slice(bytes);
-                let first = std::mem::take(first);
-                *self = match container(&first) {
-                    Container::NotYet => Self::Unknown(first),
-                    Container::Other => Self::None,
-                    Container::Known(mut scanner) => match scanner.feed(&first, &mut join) {
-                        true => Self::Known(scanner),
-                        false => Self::None,
-                    },
-                };
-            }
-            Self::Known(scanner) => {
-                if !scanner.feed(bytes, &mut join) {
-                    *self = Self::None;
-                }
-            }
-            Self::None => {}
-        }
-    }
-
-    fn header(&self) -> Option<Bytes> {
-        match self {
-            Self::Known(scanner) => scanner.header(),
-            Self::Unknown(_) | Self::None => None,
-        }
-    }
-}
-
-enum Container {
-    NotYet,
-    Known(Box<dyn Scan>),
-    Other,
-}
-
-/// Which container begins like this.
-fn container(first: &[u8]) -> Container {
-    let recognised = [MpegTs::recognises(first), Mp4::recognises(first), WebM::recognises(first)];
-    match recognised {
-        [Some(true), ..] => Container::Known(Box::<MpegTs>::default()),
-        [_, Some(true), _] => Container::Known(Box::<Mp4>::default()),
-        [.., Some(true)] => Container::Known(Box::<WebM>::default()),
-        [Some(false), Some(false), Some(false)] => Container::Other,
-        _ => Container::NotYet,
-    }
-}
-
-impl State {
-    fn oldest(&self) -> u64 {
-        self.blocks.front().map_or(self.edge, |(offset, _)| *offset)
-    }
-
-    fn at(&self, offset: u64, max: usize) -> Option<Read> {
-        if offset >= self.edge {
-            return self.digest.is_some().then_some(Read::End);
-        }
-        let after = self.blocks.partition_point(|(first, _)| *first <= offset);
-        let Some((first, block)) = after.checked_sub(1).and_then(|at| self.blocks.get(at)) else {
-            return Some(Read::NotKept);
-        };
-        let start = usize::try_from(offset - first).unwrap_or(usize::MAX).min(block.len());
-        let end = block.len().min(start.saturating_add(max));
-        Some(Read::Bytes(block.slice(start..end)))
-    }
-}
-
-impl LiveSource {
-    fn new(window: u64) -> Self {
-        Self {
-            validator: rand::random(),
-            started: SystemTime::now(),
-            window,
-            state: Mutex::new(State {
-                blocks: VecDeque::new(),
-                edge: 0,
-                hasher: blake3::Hasher::new(),
-                digest: None,
-                times: VecDeque::new(),
-                scanner: Scanner::Unknown(Vec::new()),
-                joins: VecDeque::new(),
-            }),
-            grown: Notify::new(),
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn append(&self, bytes: Bytes) {
-        let now = Instant::now();
-        let mut state = self.state();
-        let State { blocks, edge, hasher, times, scanner, joins, .. } = &mut *state;
-        hasher.update(&bytes);
-        scanner.feed(&bytes, joins);
-        if times.back().is_none_or(|(at, _)| now.duration_since(*at) >= Duration::from_secs(1)) {
-            times.push_back((now, *edge));
-        }
-        let length = bytes.len() as u64;
-        blocks.push_back((*edge, bytes));
-        *edge += length;
-        let from = edge.saturating_sub(self.window);
-        // A block of which a part is within the window stays as a whole.
-        while blocks.get(1).is_some_and(|(second, _)| *second <= from) {
-            blocks.pop_front();
-        }
-        let oldest = blocks.front().map_or(*edge, |(offset, _)| *offset);
-        while joins.front().is_some_and(|join| *join < oldest) || joins.len() > MOST_JOINS {
-            joins.pop_front();
-        }
-        while times.get(1).is_some_and(|(_, at)| *at <= oldest) || times.len() > MOST_TIMES {
-            times.pop_front();
-        }
-        drop(state);
-        self.grown.notify_waiters();
-    }
-
-    /// Says that nothing more comes. Returns the number of bytes.
-    fn end(&self) -> u64 {
-        let mut state = self.state();
-        state.digest = Some(state.hasher.finalize().into());
-        let edge = state.edge;
-        drop(state);
-        self.grown.notify_waiters();
-        edge
-    }
-}
-
-impl Source for LiveSource {
-    fn validator(&self) -> Bytes {
-        Bytes::copy_from_slice(&self.validator)
-    }
-
-    fn len(&self) -> Option<u64> {
-        let state = self.state();
-        state.digest.map(|_| state.edge)
-    }
-
-    fn modified(&self) -> Option<u64> {
-        let since = self.started.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        u64::try_from(since.as_millis()).ok()
-    }
-
-    fn kept(&self) -> Option<Range<u64>> {
-        let state = self.state();
-        (state.digest.is_none() || state.oldest() > 0).then(|| state.oldest()..state.edge)
-    }
-
-    fn join(&self, ago: Duration) -> u64 {
-        let state = self.state();
-        let then = match ago {
-            Duration::ZERO => state.edge,
-            ago => {
-                let time = Instant::now().checked_sub(ago);
-                let after = state.times.partition_point(|(at, _)| Some(*at) <= time);
-                let before = after.checked_sub(1).and_then(|index| state.times.get(index));
-                before.map_or(0, |(_, offset)| *offset).max(state.oldest())
-            }
-        };
-        let after = state.joins.partition_point(|join| *join <= then);
-        match (&state.scanner, after.checked_sub(1).and_then(|index| state.joins.get(index))) {
-            (_, Some(join)) => *join,
-            // Nothing to begin at has come: all that is there leads up to it.
-            (Scanner::Known(_) | Scanner::Unknown(_), None) => state.oldest(),
-            (Scanner::None, None) => then,
-        }
-    }
-
-    fn header_at(&self, offset: u64) -> Option<Bytes> {
-        self.state().scanner.header().filter(|header| !header.is_empty() && offset > 0)
-    }
-
-    fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error> {
-        Ok(self.state().at(offset, max))
-    }
-
-    fn read(
-        self: Arc<Self>,
-        offset: u64,
-        max: usize,
-        _: u64,
-    ) -> Pending<'static, Result<Read, Error>> {
-        Box::pin(async move {
-            loop {
-                let grown = self.grown.notified();
-                // What comes from here on is told.
-                if let Some(read) = self.state().at(offset, max) {
-                    return Ok(read);
-                }
-                grown.await;
-            }
-        })
-    }
-
-    fn digest(&self) -> Option<Digest> {
-        self.state().digest
-    }
-
-    fn digested(&self) -> Pending<'_, Option<Digest>> {
-        Box::pin(ready(self.digest()))
-    }
-}
-
 /// Where a producer's bytes go in, and a title of a library. It may carry one broadcast after the
 /// other.
 #[derive(Debug)]
 pub struct Broadcaster {
     title: String,
     window: u64,
-    current: Mutex<Option<Arc<LiveSource>>>,
+    recorder: Option<Recorder>,
+    current: Mutex<Option<Arc<Broadcast>>>,
 }
 
 impl Broadcaster {
-    /// A title that keeps so many bytes of its broadcast.
+    /// A title that keeps so many bytes of its broadcast in memory.
     pub fn new(title: String, window: u64) -> Self {
-        Self { title, window, current: Mutex::default() }
+        Self { title, window, recorder: None, current: Mutex::default() }
+    }
+
+    /// The same, which records each broadcast to a file of its title below a directory. One that is
+    /// there gets another name.
+    ///
+    /// # Errors
+    /// The directory cannot be made, or no thread can be started.
+    pub fn recorded_in(self, directory: &Path) -> io::Result<Self> {
+        let recorder = Recorder::start(directory, &self.title, self.window)?;
+        Ok(Self { recorder: Some(recorder), ..self })
     }
 
     /// Its title.
@@ -327,7 +80,7 @@ impl Broadcaster {
         &self.title
     }
 
-    fn current(&self) -> MutexGuard<'_, Option<Arc<LiveSource>>> {
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Broadcast>>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -337,31 +90,59 @@ impl Broadcaster {
             return None;
         }
         let mut current = self.current();
-        let going_on = current.as_ref().filter(|source| source.digest().is_none()).cloned();
+        let going_on = current.as_ref().filter(|broadcast| broadcast.digest().is_none()).cloned();
         let started = going_on.is_none().then_some(LiveEvent::Started);
-        let source = going_on.unwrap_or_else(|| Arc::new(LiveSource::new(self.window)));
-        source.append(bytes);
-        *current = Some(source);
+        let broadcast = going_on.unwrap_or_else(|| self.begin());
+        if let Some(recorder) = &self.recorder {
+            recorder.record(&bytes);
+        }
+        broadcast.append(bytes);
+        *current = Some(broadcast);
         started
+    }
+
+    fn begin(&self) -> Arc<Broadcast> {
+        let recording = self.recorder.as_ref().map(Recorder::begin);
+        Arc::new(Broadcast::new(self.window, recording))
     }
 
     /// Ends the broadcast, if there is one. Its viewers get what is left of it.
     pub fn end(&self) -> Option<LiveEvent> {
         let current = self.current();
-        let source = current.as_ref().filter(|source| source.digest().is_none())?;
-        Some(LiveEvent::Ended(source.end()))
+        let broadcast = current.as_ref().filter(|broadcast| broadcast.digest().is_none())?;
+        Some(LiveEvent::Ended(broadcast.end()))
+    }
+
+    /// How long what came may be held back for more to come with it, with as many viewers as there
+    /// are.
+    pub fn hold(&self) -> Duration {
+        let viewers = self.current().as_ref().map_or(0, |broadcast| broadcast.viewer_count());
+        let viewers = u32::try_from(viewers).unwrap_or(u32::MAX);
+        (HOLD.saturating_mul(viewers) / FEW_VIEWERS).clamp(HOLD, LONGEST_HOLD)
+    }
+
+    /// How the broadcast does that is on the air.
+    pub fn status(&self) -> Option<LiveStatus> {
+        let broadcast = self.current().clone().filter(|broadcast| broadcast.digest().is_none())?;
+        Some(broadcast.status(&self.title))
     }
 
     /// Opens what is on the air, or what was last.
-    pub(super) fn open(&self) -> Result<Found<Arc<dyn Source>>, Error> {
-        let source = self.current().clone().ok_or(Error::NothingYet)?;
-        let source: Arc<dyn Source> = source;
+    pub(super) fn open(&self, cache: &Arc<Cache>) -> Result<Found<Arc<dyn Source>>, Error> {
+        let broadcast = self.current().clone().ok_or(Error::NothingYet)?;
+        let source: Arc<dyn Source> = Arc::new(Viewer::new(broadcast, cache.clone()));
         Ok(Found::new(&self.title, &self.title, None, source))
     }
 
     pub(super) fn entry(&self) -> Entry {
-        let size = self.current().as_ref().and_then(|source| source.len());
-        let media_type = title::media_type(&self.title);
-        Entry { title: self.title.clone(), size, media_type, bitrate: None }
+        let broadcast = self.current().clone();
+        let of = broadcast.as_ref();
+        Entry {
+            title: self.title.clone(),
+            size: of.and_then(|broadcast| broadcast.len()),
+            media_type: title::media_type(&self.title),
+            bitrate: of.filter(|live| live.len().is_none()).and_then(|live| live.bitrate()),
+            modified: of.and_then(|broadcast| broadcast.began()),
+        }
     }
 }

@@ -38,7 +38,7 @@ use source::{Pending, Source};
 pub use cache::Cache;
 pub use generate::generate;
 pub use library::Library;
-pub use live::{Broadcaster, LiveEvent};
+pub use live::{Broadcaster, LiveEvent, LiveStatus};
 pub use source::Read;
 pub use title::is_title;
 
@@ -99,9 +99,11 @@ pub struct Entry {
     pub size: Option<u64>,
     /// The IANA media type.
     pub media_type: &'static str,
-    /// Bit/s, of a title that comes in several bitrates: the highest, whose size and type these
-    /// are.
+    /// Bit/s: of a title that comes in several bitrates the highest, whose size and type these are;
+    /// of a broadcast what it has had for the last seconds.
     pub bitrate: Option<u32>,
+    /// When it was last changed, or when the broadcast began: milliseconds since the Unix epoch.
+    pub modified: Option<u64>,
 }
 
 /// A title that was found, with its open file or its source.
@@ -119,9 +121,11 @@ impl<S> Found<S> {
         Self { title: title.to_owned(), media_type: title::media_type(name), bitrate, source }
     }
 
-    fn entry(self, size: impl FnOnce(&S) -> Option<u64>) -> Entry {
+    /// Its entry in a catalogue, with a size and a time of change.
+    fn entry(self, of: impl FnOnce(&S) -> (Option<u64>, Option<u64>)) -> Entry {
         let Self { title, media_type, bitrate, source } = self;
-        Entry { title, size: size(&source), media_type, bitrate }
+        let (size, modified) = of(&source);
+        Entry { title, size, media_type, bitrate, modified }
     }
 }
 

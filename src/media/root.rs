@@ -96,19 +96,24 @@ impl Root {
         match self {
             Self::Directory(directory) => directory.each_title(u32::MAX, |found| {
                 match found {
-                    Ok(found) => entries.push(found.entry(|file| Some(file.len()))),
+                    Ok(found) => entries.push(found.entry(stat)),
                     Err(error) => directory.leave_out(error)?,
                 }
                 Ok(ControlFlow::Continue(()))
             })?,
             single => match single.open_only(u32::MAX) {
-                Ok(found) => entries.push(found.entry(|file| Some(file.len()))),
+                Ok(found) => entries.push(found.entry(stat)),
                 Err(Error::NoSuchTitle) => {}
                 Err(error) => return Err(error),
             },
         }
         Ok(entries)
     }
+}
+
+/// The size of a file, and when it was changed.
+fn stat(file: &File) -> (Option<u64>, Option<u64>) {
+    (Some(file.len()), file.identity().modified())
 }
 
 /// The last part of `path`, as text that fits into a title.

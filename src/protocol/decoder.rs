@@ -32,7 +32,7 @@ impl Role {
             Kind::OpenStream | Kind::PauseStream | Kind::ResumeStream | Kind::List => {
                 matches!(self, Self::Server)
             }
-            Kind::OpenAck | Kind::OpenNack | Kind::StreamChunk | Kind::ListReply => {
+            Kind::OpenAck | Kind::OpenNack | Kind::StreamChunk | Kind::ListReply | Kind::Edge => {
                 matches!(self, Self::Client)
             }
             Kind::CloseStream | Kind::Heartbeat => true,

@@ -67,6 +67,8 @@ pub enum Kind {
     List = 9,
     /// LIST_REPLY, server to client, since version 2.
     ListReply = 10,
+    /// EDGE, server to client, since version 2.
+    Edge = 11,
 }
 
 impl Kind {
@@ -78,7 +80,7 @@ impl Kind {
     /// The first version that knows it.
     pub const fn since(self) -> Version {
         match self {
-            Self::List | Self::ListReply => Version::V2,
+            Self::List | Self::ListReply | Self::Edge => Version::V2,
             _ => Version::V1,
         }
     }

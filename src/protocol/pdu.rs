@@ -108,6 +108,13 @@ pub enum Pdu {
         /// More LIST_REPLY follow.
         more: bool,
     },
+    /// How far a broadcast is.
+    Edge {
+        /// How many bytes there are so far.
+        edge: u64,
+        /// The first byte that is still kept.
+        oldest: u64,
+    },
 }
 
 impl Pdu {
@@ -124,6 +131,7 @@ impl Pdu {
             Self::Heartbeat { .. } => Kind::Heartbeat,
             Self::List(_) => Kind::List,
             Self::ListReply { .. } => Kind::ListReply,
+            Self::Edge { .. } => Kind::Edge,
         }
     }
 
@@ -189,6 +197,10 @@ impl Pdu {
                 if *more {
                     flags |= FLAG;
                 }
+            }
+            Self::Edge { edge, oldest } => {
+                body.put_u64(*edge);
+                body.put_u64(*oldest);
             }
         }
         let kind = self.kind() as u8;
@@ -278,6 +290,10 @@ impl Pdu {
                 let entries = (0..count).map(|_| entry(&mut body)).collect::<Result<_, _>>()?;
                 Self::ListReply { entries, more: flag }
             }
+            Kind::Edge => Self::Edge {
+                edge: body.try_get_u64().map_err(short)?,
+                oldest: body.try_get_u64().map_err(short)?,
+            },
         };
         if !body.is_empty() {
             return Err(malformed("bytes are left over after the last field"));
@@ -311,6 +327,7 @@ impl fmt::Display for Pdu {
             Self::ListReply { entries, more } => {
                 write!(f, " {} titles{}", entries.len(), if *more { ", more follow" } else { "" })
             }
+            Self::Edge { edge, oldest } => write!(f, " {edge}, kept from {oldest}"),
         }
     }
 }

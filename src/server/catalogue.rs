@@ -36,6 +36,7 @@ fn options(entry: &Entry) -> Options {
         live: entry.size.is_none(),
         media_type: Some(entry.media_type.to_owned()),
         bitrate: entry.bitrate,
+        modified: entry.modified,
         ..Options::default()
     }
 }

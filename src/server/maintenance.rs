@@ -1,5 +1,6 @@
 //! What a server says of itself, and what it looks after once a second.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -66,6 +67,7 @@ impl Server {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seen = SystemTime::now();
         let mut said: Option<(Instant, u64)> = None;
+        let mut too_fast = BTreeSet::new();
         while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
             let now = SystemTime::now();
             if let Some(tokens) = &self.tokens {
@@ -74,6 +76,25 @@ impl Server {
             seen = now;
             self.reporter.release();
             said = self.say_limits(said);
+            self.warn_of_fast_broadcasts(&mut too_fast);
+        }
+    }
+
+    /// Says which broadcasts grow faster than they may be sent, each once until it does no more.
+    fn warn_of_fast_broadcasts(&self, too_fast: &mut BTreeSet<String>) {
+        let most = self.settings.most_of_a_broadcast();
+        for live in self.library.broadcasts() {
+            let bitrate = live.bitrate.map_or(0, u64::from);
+            if most == 0 || bitrate <= most {
+                too_fast.remove(&live.title);
+            } else if too_fast.insert(live.title.clone()) {
+                warn!(
+                    "the broadcast {:?} comes at {bitrate} bit/s, and no viewer may have more than \
+                     {most} bit/s: they fall behind until what they need is not kept any more \
+                     (server.max_rate and server.pacing say how much they may have)",
+                    live.title
+                );
+            }
         }
     }
 

@@ -70,6 +70,14 @@ impl ServeSettings {
             pause: self.max_pause,
         }
     }
+
+    /// The most that a viewer of a broadcast is sent, bit/s; 0 is no limit.
+    fn most_of_a_broadcast(&self) -> u64 {
+        match self.pacing {
+            Pacing::Client => self.max_rate,
+            Pacing::Bitrate => grant::limit_rate(self.offer.bitrate.into(), self.max_rate),
+        }
+    }
 }
 
 /// The endpoint accepts nobody any more, and nobody asked for that.

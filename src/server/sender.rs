@@ -28,6 +28,9 @@ const REPLY_BYTES: u64 = 16 * 1024;
 /// A chunk that is sent so much later than it was due is late.
 const LATE: Duration = Duration::from_millis(100);
 
+/// How often a client hears how far its broadcast is, at most.
+const EDGE_SAID: Duration = Duration::from_secs(1);
+
 /// The least that a paced session may have on the way, bytes: two chunks of the usual size.
 const PACED_SEND_AHEAD: u32 = 128 * 1024;
 
@@ -50,6 +53,8 @@ pub(super) struct OpenSession {
     payload_len: u64,
     /// When the next chunk may be sent beside all else on the connection.
     reserved: Option<Instant>,
+    /// When the client last heard how far the broadcast is.
+    edge_said: Instant,
     /// The client is to get a digest that was not known when the session opened.
     owes_digest: bool,
     after_media: AfterMedia,
@@ -145,6 +150,7 @@ impl SessionSender {
             payload: Vec::new(),
             payload_len: 0,
             reserved: None,
+            edge_said: Instant::now(),
             after_media: AfterMedia::NotYet,
         };
         let owes_digest = session.owes_digest;
@@ -256,7 +262,10 @@ impl SessionSender {
                 let most = most.saturating_sub(session.grant.ack.max_chunk_size).max(1);
                 self.outgoing.room(most).await?;
                 match session.next_chunk(&self.context, self.began).await {
-                    Ok(Next::Chunk { length }) => session.queue_chunk(length, &mut self.outgoing),
+                    Ok(Next::Chunk { length }) => {
+                        session.queue_chunk(length, &mut self.outgoing);
+                        self.queue_edge();
+                    }
                     Ok(Next::End) => {
                         session.end_media();
                         return Ok(SendOutcome::MediaEnded);
@@ -274,8 +283,16 @@ impl SessionSender {
         match heartbeat {
             Heartbeat::Own => {
                 self.outgoing.queue_heartbeat();
+                self.queue_edge();
             }
             Heartbeat::Echo(timestamp) => self.queue(&Pdu::Heartbeat { timestamp, echo: true }),
+        }
+    }
+
+    /// Says how far the broadcast is, along with something else.
+    fn queue_edge(&mut self) {
+        if let Some(edge) = self.session.as_mut().and_then(OpenSession::edge) {
+            self.queue(&edge);
         }
     }
 }
@@ -302,8 +319,8 @@ impl OpenSession {
                 None => pending().await,
             }
         }
-        if !header.is_empty() {
-            let header = std::mem::take(header);
+        if self.payload.is_empty() && !header.is_empty() {
+            let header = header.split_to(header.len().min(ack.max_chunk_size as usize));
             self.header_len = header.len() as u64;
             self.payload_len = self.header_len;
             self.payload.push(header);
@@ -352,6 +369,16 @@ impl OpenSession {
         self.sent += std::mem::take(&mut self.payload_len) - std::mem::take(&mut self.header_len);
         self.reserved = None;
         self.running.meter().count_chunk(self.seq, length.into());
+    }
+
+    /// How far the broadcast is, if it is time for the client to hear of it.
+    fn edge(&mut self) -> Option<Pdu> {
+        if !self.grant.reports_edge || self.edge_said.elapsed() < EDGE_SAID {
+            return None;
+        }
+        let kept = self.grant.media.kept()?;
+        self.edge_said = Instant::now();
+        Some(Pdu::Edge { edge: kept.end, oldest: kept.start })
     }
 
     fn media_ended(&self) -> bool {

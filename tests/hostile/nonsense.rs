@@ -44,6 +44,7 @@ fn streams() -> Vec<(&'static str, Vec<u8>)> {
         ("OPEN_NACK", pdu(Pdu::OpenNack(7, Options::default()))),
         ("STREAM_CHUNK", pdu(Pdu::Chunk(chunk))),
         ("LIST_REPLY", pdu(Pdu::ListReply { entries: vec![], more: true })),
+        ("EDGE", pdu(Pdu::Edge { edge: 1, oldest: 0 })),
         ("CLOSE_STREAM", pdu(Pdu::Close(CloseReason(1_000), Options::default()))),
         ("PAUSE_STREAM", pdu(Pdu::Pause)),
         ("RESUME_STREAM", pdu(Pdu::Resume)),

@@ -132,7 +132,7 @@ impl ResumeState {
             earlier: Earlier {
                 position: self.position,
                 joins: self.joins(),
-                validator: self.validator.as_deref().and_then(Validator::new),
+                validator: self.known_validator().and_then(|known| Validator::new(known)),
                 size: self.size,
                 digest: self.digest.filter(|_| self.validator.is_some()),
             },
@@ -149,7 +149,7 @@ impl ResumeState {
             // A validator is only looked at together with an offset.
             start_offset: (!self.joins()).then_some(self.position),
             start_ago: self.start_ago.filter(|_| self.joins()),
-            validator: self.validator.clone(),
+            validator: self.known_validator().cloned(),
             digest: self.digest.filter(|_| self.validator.is_some()),
             end_offset: self.end,
             rate: self.rate,
@@ -158,9 +158,16 @@ impl ResumeState {
         }
     }
 
-    /// Whether a broadcast is to be begun somewhere; else the next byte is known.
+    /// Whether a broadcast is to be begun somewhere; else the next byte is known. One whose header
+    /// did not come as a whole has not begun.
     fn joins(&self) -> bool {
-        self.position == 0 && self.validator.is_none() && self.start_ago.is_some()
+        let has_begun = self.position > 0 || self.validator.is_some();
+        self.start_ago.is_some() && (!has_begun || self.header_left > 0)
+    }
+
+    /// What tells the media that was begun from any other.
+    fn known_validator(&self) -> Option<&Bytes> {
+        self.validator.as_ref().filter(|_| !self.joins())
     }
 
     /// Begins anew with a broadcast that is another.

@@ -69,6 +69,8 @@ pub(super) struct SessionDriver<'a, R> {
     listening: bool,
     /// Whether a warning about ignored PDUs was given; one a session is enough.
     warned: bool,
+    /// What came of a header that is not whole yet.
+    header: Vec<Payload>,
     /// The newest heartbeat, and when it was queued.
     heartbeat: Option<(u64, Instant)>,
 }
@@ -92,6 +94,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
             ends_by_itself: options.end_offset.is_some(),
             listening: true,
             warned: false,
+            header: Vec::new(),
             heartbeat: None,
         };
         driver.accept(ack, &options, session_id);
@@ -146,6 +149,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
                 }
                 Action::Deliver { seq, payload } => self.deliver(seq, payload),
                 Action::Echoed(timestamp) => self.note_echo(timestamp),
+                Action::Edge { edge, oldest } => self.context.reporter.edge(edge, oldest),
                 Action::Digest(digest) => self.context.resume.digest = Some(digest),
                 Action::End(end) => ended = Some(Ended::Session(end)),
                 Action::Ignore(what) => self.ignore(what),
@@ -188,9 +192,14 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         }
         let header = resume.header_left.min(payload.len() as u64);
         resume.header_left -= header;
-        resume.position += payload.len() as u64 - header;
-        reporter.chunk(seq, payload.len() as u64, self.connection.path());
-        sink.put(payload);
+        let bytes = payload.len() as u64 - header;
+        resume.position += bytes;
+        reporter.chunk(seq, bytes, self.connection.path());
+        // The sink gets nothing before the header is whole.
+        self.header.push(payload);
+        if resume.header_left == 0 {
+            self.header.drain(..).for_each(|payload| sink.put(payload));
+        }
     }
 
     /// Whether all that was asked for is there, and the server does not know that.

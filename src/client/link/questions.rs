@@ -179,5 +179,6 @@ fn title(entry: Options) -> Option<Title> {
         media_type: entry.media_type,
         bitrate: entry.bitrate,
         live: entry.live,
+        since: entry.modified.filter(|_| entry.live),
     })
 }

@@ -40,7 +40,13 @@ async fn it_is_sorted_and_has_all_that_can_be_opened() {
     }
     assert_eq!(
         entries[2],
-        Entry { title: "a.mp4".into(), size: Some(5), media_type: "video/mp4", bitrate: None }
+        Entry {
+            title: "a.mp4".into(),
+            size: Some(5),
+            media_type: "video/mp4",
+            bitrate: None,
+            modified: open(&library, "a.mp4").await.unwrap().modified(),
+        }
     );
 }
 

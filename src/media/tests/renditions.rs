@@ -68,6 +68,7 @@ async fn it_is_one_title_and_its_files_are_none() {
         size: Some("2000000.webm".len() as u64),
         media_type: "video/webm",
         bitrate: Some(2_000_000),
+        modified: entries[1].modified,
     };
     assert_eq!(titles(&entries), ["file.renditions", "one.renditions"]);
     assert_eq!(entries[1], one);

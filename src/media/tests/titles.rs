@@ -128,6 +128,7 @@ async fn the_sample_is_a_title_like_any_other() {
         size: Some(SAMPLE.1.len() as u64),
         media_type: "video/mp4",
         bitrate: None,
+        modified: None,
     };
     assert_eq!(*library.catalogue().await.unwrap(), [entry]);
     assert!(matches!(open(&library, "other").await, Err(Error::NoSuchTitle)));

@@ -7,7 +7,7 @@ fn read_by(version: Version, role: Role) -> &'static [u8] {
     match (version, role) {
         (V1, Role::Client) => &[2, 3, 4, 7, 8],
         (V1, Role::Server) => &[1, 5, 6, 7, 8],
-        (V2, Role::Client) => &[2, 3, 4, 7, 8, 10],
+        (V2, Role::Client) => &[2, 3, 4, 7, 8, 10, 11],
         (V2, Role::Server) => &[1, 5, 6, 7, 8, 9],
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Grant {
     pub(super) rate: u64,
     /// Whether the client is to get the digest of the media.
     pub(super) verified: bool,
+    /// Whether the client is to hear how far the broadcast is.
+    pub(super) reports_edge: bool,
     pub(super) access: Access,
     /// Keeps the connection in the count of its token.
     _permit: Option<Arc<TokenPermit>>,
@@ -71,9 +73,7 @@ impl Grant {
         let Resumed { start, end, validator } =
             resume(version, options, &InLibrary { library, media: &media })?;
         let joined = options.start_offset.is_none().then(|| media.header_at(start)).flatten();
-        // One that fills a chunk is not worth it.
-        let fits = |header: &Bytes| header.len() < ack.max_chunk_size as usize;
-        let header = joined.filter(fits).unwrap_or_default();
+        let header = joined.unwrap_or_default();
         let bitrate = media.bitrate().unwrap_or(ack.bitrate);
         let rate = match version {
             // The producer of a broadcast paces it.
@@ -100,6 +100,7 @@ impl Grant {
             end,
             rate,
             verified,
+            reports_edge: options.start_ago.is_some(),
             access,
             _permit: permit,
             _place: place,
@@ -178,7 +179,7 @@ fn grant_rate(pacing: Pacing, max_rate: u64, asked: Option<u64>, bitrate: u32) -
 }
 
 /// The lower of two rates, of which 0 is no limit.
-fn limit_rate(rate: u64, max: u64) -> u64 {
+pub(super) fn limit_rate(rate: u64, max: u64) -> u64 {
     match (rate, max) {
         (0, max) => max,
         (rate, 0) => rate,

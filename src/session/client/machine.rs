@@ -281,8 +281,12 @@ impl ClientSession {
                 }
                 (state, [echo.then_some(Action::Echoed(timestamp)), None])
             }
+            (
+                Streaming | Paused(_),
+                Input::Frame(Frame::Pdu { pdu: Pdu::Edge { edge, oldest }, .. }),
+            ) => (self.state, [Some(Action::Edge { edge, oldest }), None]),
             // What was on its way when we stopped.
-            (Closing, Input::Frame(Frame::Pdu { pdu: Pdu::Chunk(_), .. })) => {
+            (Closing, Input::Frame(Frame::Pdu { pdu: Pdu::Chunk(_) | Pdu::Edge { .. }, .. })) => {
                 (Closing, [None, None])
             }
             (state, Input::Frame(Frame::Pdu { pdu, .. })) => {

@@ -115,6 +115,13 @@ pub enum Action {
     Close,
     /// A heartbeat of ours came back with this timestamp.
     Echoed(u64),
+    /// The broadcast is so far now.
+    Edge {
+        /// How many bytes there are.
+        edge: u64,
+        /// The first byte that is still kept.
+        oldest: u64,
+    },
     /// This is the digest of the whole media.
     Digest(Digest),
     /// The session is over.

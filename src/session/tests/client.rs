@@ -100,6 +100,10 @@ fn table(input: &Input) -> [Cell; 8] {
             }
             Pdu::List(_) => misplaced("LIST"),
             Pdu::ListReply { .. } => misplaced("LIST_REPLY"),
+            Pdu::Edge { edge, oldest } => {
+                let told = || act(Action::Edge { edge: *edge, oldest: *oldest });
+                [ignore("EDGE"), ignore("EDGE"), told(), told(), told(), told(), nothing(), nothing()]
+            }
         },
         Input::Frame(Frame::Malformed(error)) | Input::Violation(error) => {
             let end = || end(End::Violation(error.clone()));

@@ -37,7 +37,7 @@ const VERSION: Error = Error::Version { got: 9, want: 1 };
 
 /// What a type byte is called in a log.
 fn name_of(kind: u8) -> &'static str {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 11] = [
         "OPEN_STREAM",
         "OPEN_ACK",
         "OPEN_NACK",
@@ -48,6 +48,7 @@ fn name_of(kind: u8) -> &'static str {
         "HEARTBEAT",
         "LIST",
         "LIST_REPLY",
+        "EDGE",
     ];
     let known = usize::from(kind).checked_sub(1).and_then(|position| NAMES.get(position));
     known.copied().unwrap_or("a PDU of unknown type")
@@ -82,6 +83,7 @@ fn every_pdu() -> Vec<Pdu> {
         Pdu::Heartbeat { timestamp: 1, echo: true },
         Pdu::List(none()),
         Pdu::ListReply { entries: vec![granted()], more: false },
+        Pdu::Edge { edge: 2, oldest: 1 },
     ]
 }
 

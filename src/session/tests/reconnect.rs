@@ -383,6 +383,7 @@ impl World {
                     connection.to_server.send(Message::Fin, now);
                 }
                 Action::Echoed(timestamp) => assert_eq!(timestamp, 1),
+                Action::Edge { .. } => panic!("it is no broadcast"),
                 Action::Digest(digest) => {
                     let known = self.validator.as_ref().map(|validator| validator[0]);
                     assert_eq!(known, Some(digest[0]));

@@ -108,6 +108,7 @@ fn table(version: Version, input: &Input) -> [Cell; 5] {
             },
             Pdu::List(options) => [act(Action::SendList(options.clone())), ignore("LIST"), ignore("LIST"), ignore("LIST"), nothing()],
             Pdu::ListReply { .. } => misplaced("LIST_REPLY"),
+            Pdu::Edge { .. } => misplaced("EDGE"),
         },
         Input::Frame(Frame::Malformed(Error::Malformed { kind: Kind::OpenStream, .. })) =>
             [nack99(), nack99(), nack99(), ignore("OPEN_STREAM"), nothing()],

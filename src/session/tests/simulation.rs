@@ -291,6 +291,7 @@ impl World {
                     assert_eq!(self.version, V2, "version 1 has no echo");
                     assert_eq!(self.beats.pop_front(), Some(timestamp), "each comes back once");
                 }
+                Action::Edge { .. } => panic!("it is no broadcast"),
                 Action::Digest(digest) => assert_eq!(digest, [1; 32]),
                 Action::End(end) => {
                     self.to_server.send(Message::Gone, self.now);

@@ -121,6 +121,8 @@ fn figures(status: &Status) -> Vec<Ranked> {
     let fields = [
         (0, Some(format!("chunk {seq}"))),
         (1, Some(status.amount())),
+        (1, status.behind()),
+        (KEYS + 1, status.kept()),
         (KEYS + 2, status.byte_rate()),
         (2, Some(status.rtt())),
         (KEYS + 2, status.echo()),

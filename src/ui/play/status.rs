@@ -6,6 +6,10 @@ use crate::client::{PlayPhase, Snapshot};
 use crate::protocol::Version;
 use crate::ui::text::{bit_rate, bytes, clock, percent, round_trip};
 
+/// A broadcast that is played no later than this counts as live: what comes is held back for
+/// others, and how far it is becomes known once a second.
+const AT_THE_EDGE: Duration = Duration::from_secs(2);
+
 /// An estimate of more than this says nothing.
 const ETA_LIMIT: Duration = Duration::from_secs(100 * 3600);
 
@@ -60,6 +64,32 @@ impl Status {
         }
     }
 
+    /// How far behind its producer a broadcast is played.
+    pub(super) fn behind(&self) -> Option<String> {
+        let live = self.snapshot.live?;
+        let missing = live.edge.saturating_sub(self.snapshot.position);
+        let time = live.time_of(missing);
+        let is_at_edge = match time {
+            Some(time) => time < AT_THE_EDGE,
+            None => missing == 0,
+        };
+        Some(match time {
+            _ if is_at_edge => "live".to_owned(),
+            Some(time) => format!("{} behind ({})", clock(time), bytes(missing)),
+            None => format!("{} behind", bytes(missing)),
+        })
+    }
+
+    /// How much of a broadcast can be gone back to.
+    pub(super) fn kept(&self) -> Option<String> {
+        let live = self.snapshot.live?;
+        let kept = live.edge.saturating_sub(live.oldest);
+        Some(match live.time_of(kept) {
+            Some(time) => format!("kept {} ({})", clock(time), bytes(kept)),
+            None => format!("kept {}", bytes(kept)),
+        })
+    }
+
     /// The time until the rest is there at the current rate.
     pub(super) fn eta(&self) -> Option<String> {
         let missing = self.snapshot.size?.checked_sub(self.snapshot.position)?;
@@ -96,6 +126,8 @@ impl Status {
             size.map(|size| format!("{}%", percent(position, size))),
             self.rate.map(bit_rate),
             self.eta(),
+            self.behind(),
+            self.kept(),
             Some(self.rtt()),
             self.echo(),
             Some(format!("lost {lost_packets} own packets")),

@@ -3,22 +3,84 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use anyhow::Context;
 use bytes::Bytes;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::media::Error;
+
 /// How far a disk may be behind at least, bytes.
 const LEAST_BEHIND: u64 = 64 * 1024 * 1024;
 
+/// What of one broadcast is on the disk.
+#[derive(Debug)]
+pub(super) struct Recording {
+    /// Where it is, at first: the next one of its title gives it another name.
+    path: PathBuf,
+    file: OnceLock<File>,
+    /// Bytes that can be read from it.
+    bytes: AtomicU64,
+    /// No more will be written: the disk said no.
+    failed: AtomicBool,
+}
+
+impl Recording {
+    /// How many bytes are on the disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// The same, where the next ones are going to be as well.
+    pub(super) fn reaches(&self) -> Option<u64> {
+        (!self.failed.load(Ordering::Acquire)).then(|| self.bytes())
+    }
+
+    /// Fills `buffer` with what is on the disk at `offset`. Blocks.
+    ///
+    /// # Errors
+    /// The disk cannot be read, or the file was made shorter.
+    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let read = match self.file.get() {
+            Some(file) => file.read_exact_at(buffer, offset),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        read.map_err(|source| Error::Io { path: self.path.clone(), source })
+    }
+
+    /// Writes what comes next. What is there under its name gets another one first.
+    fn write(&self, bytes: &[u8]) {
+        if self.failed.load(Ordering::Relaxed) {
+            return;
+        }
+        let file = match self.file.get() {
+            Some(file) => Ok(file),
+            None => create(&self.path).map(|file| self.file.get_or_init(|| file)),
+        };
+        match file.and_then(|mut file| file.write_all(bytes)) {
+            Ok(()) => _ = self.bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel),
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    /// Ends it before the broadcast ends.
+    fn fail(&self, why: &str) {
+        if !self.failed.swap(true, Ordering::AcqRel) {
+            tracing::error!("the recording {} ends here: {why}", self.path.display());
+        }
+    }
+}
+
 /// A recorder of the broadcasts of one title, on a thread of its own.
+#[derive(Debug)]
 pub(super) struct Recorder {
+    path: PathBuf,
     pieces: Sender<Piece>,
     /// Bytes that wait for the disk.
     waiting: Arc<AtomicU64>,
@@ -26,12 +88,13 @@ pub(super) struct Recorder {
     most: u64,
 }
 
+#[derive(Debug)]
 enum Piece {
+    /// A broadcast begins.
+    Begin(Arc<Recording>),
     Bytes(Bytes),
     /// What comes next would be behind a gap.
     Gap,
-    /// The broadcast has ended.
-    End,
 }
 
 impl Recorder {
@@ -39,19 +102,30 @@ impl Recorder {
     ///
     /// # Errors
     /// The directory cannot be made, or no thread can be started.
-    pub(super) fn start(directory: &Path, title: &str, most: u64) -> anyhow::Result<Self> {
+    pub(super) fn start(directory: &Path, title: &str, most: u64) -> io::Result<Self> {
         let path = directory.join(title);
-        let parent = path.parent().unwrap_or(directory);
-        fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        fs::create_dir_all(path.parent().unwrap_or(directory))?;
         let (pieces, received) = channel();
         let waiting = Arc::new(AtomicU64::new(0));
         let written = waiting.clone();
-        let record = move || record(&path, &received, &written);
-        thread::Builder::new().name("recorder".into()).spawn(record).context("cannot start")?;
-        Ok(Self { pieces, waiting, most: most.max(LEAST_BEHIND) })
+        let record = move || record(&received, &written);
+        thread::Builder::new().name("recorder".into()).spawn(record)?;
+        Ok(Self { path, pieces, waiting, most: most.max(LEAST_BEHIND) })
     }
 
-    /// Records bytes. Never waits.
+    /// Begins the recording of a broadcast.
+    pub(super) fn begin(&self) -> Arc<Recording> {
+        let recording = Arc::new(Recording {
+            path: self.path.clone(),
+            file: OnceLock::new(),
+            bytes: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+        });
+        let _ = self.pieces.send(Piece::Begin(recording.clone()));
+        recording
+    }
+
+    /// Records bytes of it. Never waits.
     pub(super) fn record(&self, bytes: &Bytes) {
         let length = bytes.len() as u64;
         if self.waiting.fetch_add(length, Ordering::AcqRel) > self.most {
@@ -61,55 +135,18 @@ impl Recorder {
         }
         let _ = self.pieces.send(Piece::Bytes(bytes.clone()));
     }
-
-    /// Ends the recording.
-    pub(super) fn end(&self) {
-        let _ = self.pieces.send(Piece::End);
-    }
 }
 
 /// The thread.
-fn record(path: &Path, pieces: &Receiver<Piece>, waiting: &AtomicU64) {
-    let mut recording = Recording::Ended;
+fn record(pieces: &Receiver<Piece>, waiting: &AtomicU64) {
+    let mut current: Option<Arc<Recording>> = None;
     while let Ok(piece) = pieces.recv() {
         match piece {
-            Piece::End => recording = Recording::Ended,
-            Piece::Gap if matches!(recording, Recording::Failed) => {}
-            Piece::Gap => {
-                tracing::error!("the recording {} ends here: the disk is too slow", path.display());
-                recording = Recording::Failed;
-            }
+            Piece::Begin(recording) => current = Some(recording),
+            Piece::Gap => current.iter().for_each(|current| current.fail("the disk is too slow")),
             Piece::Bytes(bytes) => {
-                recording.write(path, &bytes);
+                current.iter().for_each(|current| current.write(&bytes));
                 waiting.fetch_sub(bytes.len() as u64, Ordering::AcqRel);
-            }
-        }
-    }
-}
-
-enum Recording {
-    Ended,
-    Running(File),
-    /// The disk said no: the rest of the broadcast is not recorded.
-    Failed,
-}
-
-impl Recording {
-    fn write(&mut self, path: &Path, bytes: &[u8]) {
-        let written = match self {
-            Self::Failed => return,
-            Self::Running(file) => file.write_all(bytes).map(|()| None),
-            Self::Ended => create(path).and_then(|mut file| {
-                file.write_all(bytes)?;
-                Ok(Some(file))
-            }),
-        };
-        match written {
-            Ok(None) => {}
-            Ok(Some(file)) => *self = Self::Running(file),
-            Err(error) => {
-                tracing::error!("the recording {} ends here: {error}", path.display());
-                *self = Self::Failed;
             }
         }
     }

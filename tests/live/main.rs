@@ -7,6 +7,7 @@
     reason = "a test that meets what it does not expect has failed"
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::fs;

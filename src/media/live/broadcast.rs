@@ -1,0 +1,321 @@
+//! One broadcast: what its producer has sent, as far as it is kept.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::recording::Recording;
+use super::scanner::Scanner;
+use crate::media::source::Read;
+use crate::protocol::Digest;
+
+/// Bytes of a validator: random, so that no two broadcasts have the same.
+const VALIDATOR: usize = 16;
+
+/// How many times at which bytes came are remembered: one a second, for what is kept at most.
+const MOST_TIMES: usize = 24 * 60 * 60;
+
+/// How many places where a decoder can begin are remembered.
+const MOST_JOINS: usize = 100_000;
+
+/// How many blocks are kept, however small a producer makes them: their places take 10 MiB then.
+const MOST_BLOCKS: usize = 256 * 1024;
+
+/// Over how long a bitrate is measured at most.
+const MEASURED: Duration = Duration::from_secs(10);
+
+/// A broadcast, which all its viewers share.
+#[derive(Debug)]
+pub(super) struct Broadcast {
+    pub(super) validator: [u8; VALIDATOR],
+    pub(super) started: SystemTime,
+    /// The most to keep in memory, bytes.
+    window: u64,
+    pub(super) recording: Option<Arc<Recording>>,
+    state: Mutex<State>,
+    /// Told when there is more, or no more.
+    pub(super) grown: Notify,
+    viewers: Mutex<Viewers>,
+}
+
+/// How far each viewer is.
+#[derive(Debug, Default)]
+struct Viewers {
+    positions: BTreeMap<u64, Arc<AtomicU64>>,
+    /// The number of the next one.
+    next: u64,
+}
+
+struct State {
+    /// What is kept in memory, each block with the byte that it begins at.
+    blocks: VecDeque<(u64, Bytes)>,
+    /// How many bytes there are.
+    edge: u64,
+    hasher: blake3::Hasher,
+    /// The digest of all, at the end.
+    digest: Option<Digest>,
+    /// How many bytes there were at these times.
+    times: VecDeque<(Instant, u64)>,
+    scanner: Scanner,
+    joins: VecDeque<u64>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("edge", &self.edge).finish_non_exhaustive()
+    }
+}
+
+/// How a broadcast does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveStatus {
+    /// The title it has.
+    pub title: String,
+    /// The first byte that is kept.
+    pub oldest: u64,
+    /// How many bytes there are.
+    pub edge: u64,
+    /// Bytes of it that are in memory.
+    pub window: u64,
+    /// Places that are kept where a decoder can begin.
+    pub joins: usize,
+    /// bit/s, over the last seconds.
+    pub bitrate: Option<u32>,
+    /// Who watches.
+    pub viewers: usize,
+    /// Bytes that the viewer has before it that is furthest behind.
+    pub behind: u64,
+}
+
+/// Where the bytes at an offset are.
+pub(super) enum Place {
+    /// Here.
+    Here(Read),
+    /// In the recording.
+    Recorded,
+    /// They have not come yet.
+    Later,
+}
+
+impl Broadcast {
+    /// A broadcast without a byte, which keeps so many in memory.
+    pub(super) fn new(window: u64, recording: Option<Arc<Recording>>) -> Self {
+        Self {
+            validator: rand::random(),
+            started: SystemTime::now(),
+            window,
+            recording,
+            state: Mutex::new(State {
+                blocks: VecDeque::new(),
+                edge: 0,
+                hasher: blake3::Hasher::new(),
+                digest: None,
+                times: VecDeque::new(),
+                scanner: Scanner::Unknown(Vec::new()),
+                joins: VecDeque::new(),
+            }),
+            grown: Notify::new(),
+            viewers: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what comes next.
+    pub(super) fn append(&self, bytes: Bytes) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let State { blocks, edge, hasher, times, scanner, joins, .. } = &mut *state;
+        hasher.update(&bytes);
+        scanner.feed(&bytes, joins);
+        if times.back().is_none_or(|(at, _)| now.duration_since(*at) >= Duration::from_secs(1)) {
+            times.push_back((now, *edge));
+        }
+        let length = bytes.len() as u64;
+        blocks.push_back((*edge, bytes));
+        *edge += length;
+        // What is not on the disk yet stays: it is in memory until it is, anyway.
+        let recorded = self.recording.as_deref().and_then(Recording::reaches).unwrap_or(u64::MAX);
+        let from = edge.saturating_sub(self.window).min(recorded);
+        // A block of which a part is within the window stays as a whole.
+        while blocks.get(1).is_some_and(|(second, _)| *second <= from) || blocks.len() > MOST_BLOCKS
+        {
+            blocks.pop_front();
+        }
+        let oldest = self.oldest(&state);
+        let State { times, joins, .. } = &mut *state;
+        while joins.front().is_some_and(|join| *join < oldest) || joins.len() > MOST_JOINS {
+            joins.pop_front();
+        }
+        while times.get(1).is_some_and(|(_, at)| *at <= oldest) || times.len() > MOST_TIMES {
+            times.pop_front();
+        }
+        drop(state);
+        self.grown.notify_waiters();
+    }
+
+    /// Says that nothing more comes. Returns the number of bytes.
+    pub(super) fn end(&self) -> u64 {
+        let mut state = self.state();
+        state.digest = Some(state.hasher.finalize().into());
+        let edge = state.edge;
+        drop(state);
+        self.grown.notify_waiters();
+        edge
+    }
+
+    /// The digest of all, once it has ended.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        self.state().digest
+    }
+
+    /// Bytes in all, once it has ended.
+    pub(super) fn len(&self) -> Option<u64> {
+        let state = self.state();
+        state.digest.map(|_| state.edge)
+    }
+
+    /// When it began, milliseconds since the Unix epoch.
+    pub(super) fn began(&self) -> Option<u64> {
+        let since = self.started.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok()
+    }
+
+    /// The first byte that is kept and how many there are, unless it has ended and is whole.
+    pub(super) fn kept(&self) -> Option<Range<u64>> {
+        let state = self.state();
+        let oldest = self.oldest(&state);
+        (state.digest.is_none() || oldest > 0).then_some(oldest..state.edge)
+    }
+
+    /// The first byte from which on all are kept.
+    fn oldest(&self, state: &State) -> u64 {
+        let in_memory = state.oldest_in_memory();
+        let recorded = self.recording.as_deref().map_or(0, Recording::bytes);
+        if recorded >= in_memory { 0 } else { in_memory }
+    }
+
+    /// Where a decoder can begin, so long ago or earlier; where that is not kept, the oldest such
+    /// place.
+    pub(super) fn join(&self, ago: Duration) -> u64 {
+        let state = self.state();
+        let oldest = self.oldest(&state);
+        let then = match ago {
+            Duration::ZERO => state.edge,
+            ago => {
+                let time = Instant::now().checked_sub(ago);
+                let after = state.times.partition_point(|(at, _)| Some(*at) <= time);
+                let before = after.checked_sub(1).and_then(|index| state.times.get(index));
+                before.map_or(0, |(_, offset)| *offset).max(oldest)
+            }
+        };
+        let after = state.joins.partition_point(|join| *join <= then);
+        match (&state.scanner, after.checked_sub(1).and_then(|index| state.joins.get(index))) {
+            (_, Some(join)) => *join,
+            (Scanner::None, None) => then,
+            // All that there is leads up to the first place, or there is none yet.
+            (Scanner::Known(_) | Scanner::Unknown(_), None) if oldest == 0 => 0,
+            (Scanner::Known(_) | Scanner::Unknown(_), None) => {
+                state.joins.front().copied().unwrap_or(oldest)
+            }
+        }
+    }
+
+    /// What a decoder needs that begins at this byte.
+    pub(super) fn header_at(&self, offset: u64) -> Option<Bytes> {
+        self.state().scanner.header().filter(|header| !header.is_empty() && offset > 0)
+    }
+
+    /// Where 1 to `max` bytes at `offset` are.
+    pub(super) fn at(&self, offset: u64, max: usize) -> Place {
+        let state = self.state();
+        if offset >= state.edge {
+            return match state.digest {
+                Some(_) => Place::Here(Read::End),
+                None => Place::Later,
+            };
+        }
+        if let Some(bytes) = state.in_memory(offset, max) {
+            return Place::Here(Read::Bytes(bytes));
+        }
+        drop(state);
+        let recorded = self.recording.as_deref().map_or(0, Recording::bytes);
+        if offset < recorded { Place::Recorded } else { Place::Here(Read::NotKept) }
+    }
+
+    /// bit/s over the last seconds, once a second is over.
+    pub(super) fn bitrate(&self) -> Option<u32> {
+        self.state().bitrate()
+    }
+
+    /// Adds a viewer. Returns its number, and how far it is, which it says from then on.
+    pub(super) fn add_viewer(&self) -> (u64, Arc<AtomicU64>) {
+        let position = Arc::new(AtomicU64::new(u64::MAX));
+        let mut viewers = self.viewers();
+        viewers.next += 1;
+        let number = viewers.next;
+        viewers.positions.insert(number, position.clone());
+        (number, position)
+    }
+
+    /// Takes a viewer off.
+    pub(super) fn remove_viewer(&self, number: u64) {
+        self.viewers().positions.remove(&number);
+    }
+
+    /// How many there are.
+    pub(super) fn viewer_count(&self) -> usize {
+        self.viewers().positions.len()
+    }
+
+    fn viewers(&self) -> MutexGuard<'_, Viewers> {
+        self.viewers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it does.
+    pub(super) fn status(&self, title: &str) -> LiveStatus {
+        let positions: Vec<_> = self.viewers().positions.values().cloned().collect();
+        let state = self.state();
+        let furthest = positions.iter().map(|position| position.load(Ordering::Relaxed)).min();
+        LiveStatus {
+            title: title.to_owned(),
+            oldest: self.oldest(&state),
+            edge: state.edge,
+            window: state.edge - state.oldest_in_memory(),
+            joins: state.joins.len(),
+            bitrate: state.bitrate(),
+            viewers: positions.len(),
+            behind: furthest.map_or(0, |position| state.edge.saturating_sub(position)),
+        }
+    }
+}
+
+impl State {
+    fn oldest_in_memory(&self) -> u64 {
+        self.blocks.front().map_or(self.edge, |(offset, _)| *offset)
+    }
+
+    fn in_memory(&self, offset: u64, max: usize) -> Option<Bytes> {
+        let after = self.blocks.partition_point(|(first, _)| *first <= offset);
+        let (first, block) = self.blocks.get(after.checked_sub(1)?)?;
+        let start = usize::try_from(offset - first).unwrap_or(usize::MAX).min(block.len());
+        let end = block.len().min(start.saturating_add(max));
+        Some(block.slice(start..end))
+    }
+
+    fn bitrate(&self) -> Option<u32> {
+        let now = Instant::now();
+        let since = self.times.partition_point(|(at, _)| now.duration_since(*at) > MEASURED);
+        let (at, offset) = self.times.get(since)?;
+        let time = now.duration_since(*at);
+        let bits = (self.edge - offset).saturating_mul(8);
+        (time >= Duration::from_secs(1)).then(|| (bits as f64 / time.as_secs_f64()) as u32)
+    }
+}

@@ -1,0 +1,239 @@
+//! A broadcast as a source: what one session reads.
+
+use std::future::ready;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::broadcast::{Broadcast, Place};
+use crate::media::block::BLOCK;
+use crate::media::cache::{Cache, SourceId};
+use crate::media::source::{Pending, Read, Source};
+use crate::media::{Error, blocking, finished};
+use crate::protocol::Digest;
+
+/// One viewer of a broadcast.
+#[derive(Debug)]
+pub(super) struct Viewer {
+    broadcast: Arc<Broadcast>,
+    /// For what is read from the recording.
+    cache: Arc<Cache>,
+    number: u64,
+    /// The byte after the last one that was read; the greatest number before the first.
+    position: Arc<AtomicU64>,
+}
+
+impl Viewer {
+    pub(super) fn new(broadcast: Arc<Broadcast>, cache: Arc<Cache>) -> Self {
+        let (number, position) = broadcast.add_viewer();
+        Self { broadcast, cache, number, position }
+    }
+
+    /// Reads from the recording.
+    async fn load(self: Arc<Self>, offset: u64, max: usize) -> Result<Read, Error> {
+        let Some(recording) = self.broadcast.recording.clone() else { return Ok(Read::NotKept) };
+        let start = offset - offset % BLOCK as u64;
+        let there = recording.bytes().saturating_sub(start);
+        let length = usize::try_from(there).unwrap_or(usize::MAX).min(BLOCK);
+        let mut buffer = self.cache.buffer(length);
+        let load = blocking(move || {
+            recording.read(start, buffer.bytes())?;
+            Ok(buffer.filled())
+        });
+        let block = match length == BLOCK {
+            true => self.cache.get_or_load(self.source_id(), start, load).await?,
+            // The last one on the disk is still to be filled.
+            false => load.await?,
+        };
+        Ok(self.part(&block, offset, max))
+    }
+
+    fn part(&self, block: &Bytes, offset: u64, max: usize) -> Read {
+        let from = usize::try_from(offset % BLOCK as u64).unwrap_or(usize::MAX).min(block.len());
+        match block.slice(from..block.len().min(from.saturating_add(max))) {
+            empty if empty.is_empty() => Read::NotKept,
+            bytes => self.note(offset, Read::Bytes(bytes)),
+        }
+    }
+
+    /// Notes how far the viewer is.
+    fn note(&self, offset: u64, read: Read) -> Read {
+        if let Read::Bytes(bytes) = &read {
+            self.position.store(offset + bytes.len() as u64, Ordering::Relaxed);
+        }
+        read
+    }
+
+    fn source_id(&self) -> SourceId {
+        SourceId(self.broadcast.validator)
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.broadcast.remove_viewer(self.number);
+    }
+}
+
+impl Source for Viewer {
+    fn validator(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.broadcast.validator)
+    }
+
+    fn len(&self) -> Option<u64> {
+        self.broadcast.len()
+    }
+
+    fn modified(&self) -> Option<u64> {
+        self.broadcast.began()
+    }
+
+    fn kept(&self) -> Option<Range<u64>> {
+        self.broadcast.kept()
+    }
+
+    fn join(&self, ago: Duration) -> u64 {
+        self.broadcast.join(ago)
+    }
+
+    fn header_at(&self, offset: u64) -> Option<Bytes> {
+        self.broadcast.header_at(offset)
+    }
+
+    fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error> {
+        Ok(match self.broadcast.at(offset, max) {
+            Place::Here(read) => Some(self.note(offset, read)),
+            Place::Recorded => {
+                let block = self.cache.get(self.source_id(), offset - offset % BLOCK as u64);
+                block.map(|block| self.part(&block, offset, max))
+            }
+            Place::Later => None,
+        })
+    }
+
+    fn read(
+        self: Arc<Self>,
+        offset: u64,
+        max: usize,
+        _: u64,
+    ) -> Pending<'static, Result<Read, Error>> {
+        Box::pin(async move {
+            loop {
+                // What comes from here on is told.
+                let grown = self.broadcast.grown.notified();
+                match self.broadcast.at(offset, max) {
+                    Place::Here(read) => return Ok(self.note(offset, read)),
+                    // A task of its own: others may wait for the block although this viewer left.
+                    Place::Recorded => {
+                        return finished(tokio::spawn(self.clone().load(offset, max)).await);
+                    }
+                    Place::Later => grown.await,
+                }
+            }
+        })
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        self.broadcast.digest()
+    }
+
+    fn digested(&self) -> Pending<'_, Option<Digest>> {
+        Box::pin(ready(self.digest()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{Broadcaster, LiveEvent};
+
+    fn viewer(broadcast: &Arc<Broadcast>) -> Arc<Viewer> {
+        Arc::new(Viewer::new(broadcast.clone(), Arc::new(Cache::new(0))))
+    }
+
+    fn read(viewer: &Viewer, offset: u64) -> Option<Read> {
+        viewer.read_now(offset, 3).unwrap()
+    }
+
+    #[test]
+    fn the_newest_bytes_are_kept() {
+        let broadcast = Arc::new(Broadcast::new(10, None));
+        let viewer = viewer(&broadcast);
+        assert_eq!(read(&viewer, 0), None);
+        for block in ["abcd", "efgh", "ijkl", "mnop"] {
+            broadcast.append(block.into());
+        }
+        assert_eq!(viewer.kept(), Some(4..16));
+        assert_eq!(read(&viewer, 3), Some(Read::NotKept));
+        assert_eq!(read(&viewer, 4), Some(Read::Bytes("efg".into())));
+        assert_eq!(read(&viewer, 7), Some(Read::Bytes("h".into())));
+        assert_eq!(read(&viewer, 16), None);
+        assert_eq!((viewer.len(), viewer.join(Duration::ZERO)), (None, 16));
+        broadcast.end();
+        assert_eq!((viewer.len(), read(&viewer, 16)), (Some(16), Some(Read::End)));
+        assert_eq!(viewer.digest(), Some(blake3::hash(b"abcdefghijklmnop").into()));
+    }
+
+    #[tokio::test]
+    async fn a_viewer_at_the_edge_waits_for_more() {
+        let broadcast = Arc::new(Broadcast::new(10, None));
+        let viewer = viewer(&broadcast);
+        broadcast.append("ab".into());
+        let next = tokio::spawn(viewer.clone().read(2, 10, 0));
+        tokio::task::yield_now().await;
+        broadcast.append("cd".into());
+        assert_eq!(next.await.unwrap().unwrap(), Read::Bytes("cd".into()));
+        let last = tokio::spawn(viewer.read(4, 10, 0));
+        tokio::task::yield_now().await;
+        broadcast.end();
+        assert_eq!(last.await.unwrap().unwrap(), Read::End);
+    }
+
+    #[test]
+    fn each_broadcast_of_a_title_is_another() {
+        let cache = Arc::new(Cache::new(0));
+        let title = Broadcaster::new("a".into(), 100);
+        assert!(matches!(title.open(&cache), Err(Error::NothingYet)));
+        assert_eq!(title.send("x".into()), Some(LiveEvent::Started));
+        assert_eq!(title.send("y".into()), None);
+        let first = title.open(&cache).unwrap().source.validator();
+        assert_eq!(title.end(), Some(LiveEvent::Ended(2)));
+        assert_eq!(title.end(), None);
+        assert_eq!(title.send("z".into()), Some(LiveEvent::Started));
+        assert_ne!(title.open(&cache).unwrap().source.validator(), first);
+    }
+
+    #[tokio::test]
+    async fn what_is_recorded_is_kept_from_the_first_byte_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let title = Broadcaster::new("a".into(), 1_000).recorded_in(dir.path()).unwrap();
+        let bytes: Vec<u8> = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
+        bytes.chunks(700).for_each(|piece| _ = title.send(Bytes::copy_from_slice(piece)));
+        let source = title.open(&Arc::new(Cache::new(0))).unwrap().source;
+        assert_eq!(source.kept(), Some(0..200_000));
+        let mut read = Vec::new();
+        while read.len() < bytes.len() {
+            match source.clone().read(read.len() as u64, 3_000, 0).await.unwrap() {
+                Read::Bytes(piece) => read.extend_from_slice(&piece),
+                other => panic!("{other:?} at {}", read.len()),
+            }
+        }
+        assert!(read == bytes);
+        let status = title.status().unwrap();
+        assert_eq!((status.viewers, status.behind, status.oldest), (1, 0, 0));
+        drop(source);
+        assert_eq!(title.status().unwrap().viewers, 0);
+        // The next one takes its name, and not what is read of it.
+        title.end();
+        let older = title.open(&Arc::new(Cache::new(0))).unwrap().source;
+        title.send("new".into());
+        while std::fs::read_dir(dir.path()).unwrap().count() < 2 {
+            std::thread::yield_now();
+        }
+        let Read::Bytes(first) = older.read(0, 10, 0).await.unwrap() else { panic!("no bytes") };
+        assert_eq!(first, bytes[..10]);
+    }
+}
