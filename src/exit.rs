@@ -54,7 +54,15 @@ fn of_client(error: &client::Error) -> u8 {
         client::Error::NoAnswer { .. }
         | client::Error::BrokenOff(_)
         | client::Error::NoProgress(_) => UNREACHABLE,
-        client::Error::Partial { cause, .. } => of_client(cause),
+        client::Error::Partial { cause, .. } => match &**cause {
+            // What follows the part that is there cannot be had any more.
+            client::Error::Session(End::Refused { code, .. })
+                if *code == NackCode::NotKept as u16 =>
+            {
+                INCOMPLETE
+            }
+            cause => of_client(cause),
+        },
     }
 }
 
@@ -63,7 +71,7 @@ fn of_end(end: &End) -> u8 {
         End::Complete | End::Stopped => DONE,
         End::Refused { code, .. } if *code == NackCode::MediaChanged as u16 => INCOMPLETE,
         End::Refused { .. } => REFUSED,
-        End::Closed { reason: CloseReason::MEDIA, .. } => INCOMPLETE,
+        End::Closed { reason: CloseReason::MEDIA | CloseReason::BEHIND, .. } => INCOMPLETE,
         End::Closed { reason: CloseReason::VIOLATION, .. } => FAILURE,
         End::Closed { reason: CloseReason::NOT_AUTHORISED, .. } => REFUSED,
         End::Closed { .. } => UNREACHABLE,

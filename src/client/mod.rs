@@ -255,8 +255,12 @@ fn chain(error: &Error) -> String {
 fn advice(cause: &Error) -> &'static str {
     let changed = match cause {
         Error::Unverified(Unverified::NoDigest) => return "; the same command asks for it again",
-        Error::Session(End::Refused { code, .. }) => *code == NackCode::MediaChanged as u16,
-        Error::Session(End::Closed { reason, .. }) => *reason == CloseReason::MEDIA,
+        Error::Session(End::Refused { code, .. }) => {
+            [NackCode::MediaChanged, NackCode::NotKept].map(|code| code as u16).contains(code)
+        }
+        Error::Session(End::Closed { reason, .. }) => {
+            [CloseReason::MEDIA, CloseReason::BEHIND].contains(reason)
+        }
         Error::Session(End::Discontinuity(Discontinuity::Media)) | Error::CannotContinue => true,
         _ => false,
     };

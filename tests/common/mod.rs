@@ -86,6 +86,11 @@ impl Serve {
         self.child.stdin.take().unwrap()
     }
 
+    /// Its stderr, where that was piped.
+    pub(crate) fn stderr(&mut self) -> std::process::ChildStderr {
+        self.child.stderr.take().unwrap()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());

@@ -9,6 +9,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod operators;
+mod relay;
+mod viewers;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -35,11 +38,23 @@ struct Place {
 
 impl Place {
     fn new(args: &[&str]) -> Self {
+        Self::with(args, |_| ())
+    }
+
+    /// The same, with the command changed before it is run.
+    fn with(args: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
         let live = format!("cam.bin={}", fifo.display());
-        let serve = Serve::start([&["--live", &live, "--keepalive", "1"], args].concat());
+        let args = [&["--live", &live, "--keepalive", "1"], args].concat();
+        let serve = Serve::start_as(
+            |mut command| {
+                change(&mut command);
+                command
+            },
+            args,
+        );
         Self { dir, serve }
     }
 

@@ -145,9 +145,6 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                 continue;
             }
             if self.joins_anew(&ended) {
-                warn!(
-                    "the broadcast that was watched is over, or was missed for too long: the newest is joined"
-                );
                 self.resume.join_anew();
                 continue;
             }

@@ -31,8 +31,10 @@ pub(in crate::client) struct ResumeState {
     pub(in crate::client) header_left: u64,
     /// Of a broadcast: to begin where a decoder can, so many milliseconds ago or earlier.
     start_ago: Option<u32>,
-    /// Whether what came is of more than one broadcast.
+    /// Whether what came is not in one piece: of several broadcasts, or with a part missing.
     is_patchwork: bool,
+    /// What tells the broadcast that was left, and where.
+    left_off: Option<(Option<Bytes>, u64)>,
     /// Whether it is a broadcast.
     pub(in crate::client) live: bool,
     pub(in crate::client) size: Option<u64>,
@@ -47,6 +49,15 @@ pub(in crate::client) struct ResumeState {
     pub(in crate::client) accepted: bool,
     /// Whether the newest session was paused: then it is no fault that no bytes came.
     pub(in crate::client) was_paused: bool,
+}
+
+/// What is missing of a broadcast that was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::client) enum Missing {
+    /// So many bytes: it went on.
+    Bytes(u64),
+    /// What was left of it: it is another now.
+    Rest,
 }
 
 impl ResumeState {
@@ -76,6 +87,7 @@ impl ResumeState {
                 Start::Byte(_) | Start::Fraction(_) => None,
             },
             is_patchwork: false,
+            left_off: None,
             live: false,
             size: None,
             digest: None,
@@ -170,10 +182,10 @@ impl ResumeState {
         self.validator.as_ref().filter(|_| !self.joins())
     }
 
-    /// Begins anew with a broadcast that is another.
+    /// Leaves a broadcast, for what is the newest of its title.
     pub(in crate::client) fn join_anew(&mut self) {
         self.is_patchwork = true;
-        self.validator = None;
+        self.left_off = Some((self.validator.take(), self.position));
         self.digest = None;
         self.size = None;
         (self.start, self.position, self.start_ago) = (0, 0, Some(0));
@@ -202,12 +214,17 @@ impl ResumeState {
         }
     }
 
-    /// Takes in what OPEN_ACK says, which goes on with what was begun.
-    pub(in crate::client) fn accept(&mut self, version: Version, options: &Options) {
+    /// Takes in what OPEN_ACK says, which goes on with what was begun. Returns what is missing
+    /// between that and a broadcast that was left.
+    pub(in crate::client) fn accept(
+        &mut self,
+        version: Version,
+        options: &Options,
+    ) -> Option<Missing> {
         self.version = Some(version);
         self.accepted = true;
         if version == Version::V1 {
-            return;
+            return None;
         }
         if self.joins() && options.live {
             self.start = options.start_offset.unwrap_or(0);
@@ -220,6 +237,9 @@ impl ResumeState {
         self.digest = options.digest.or(self.digest);
         // The server's only title has a name from now on.
         self.title = self.title.take().or_else(|| options.title.clone());
+        let (left, position) = self.left_off.take()?;
+        let missing = Missing::Bytes(self.position.saturating_sub(position));
+        Some(if left == options.validator { missing } else { Missing::Rest })
     }
 
     /// What to keep beside an unfinished file.

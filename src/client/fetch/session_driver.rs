@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::resume_state::ResumeState;
+use super::resume_state::{Missing, ResumeState};
 use super::silence::{Silence, Step};
 use crate::client::event::PlayEvent;
 use crate::client::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
@@ -164,7 +164,16 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
     /// Takes the terms that the server grants.
     fn accept(&mut self, ack: OpenAck, options: &Options, session_id: u32) {
         let FetchContext { server, sink, resume, reporter, silence, .. } = &mut self.context;
-        resume.accept(self.connection.version(), options);
+        match resume.accept(self.connection.version(), options) {
+            None => {}
+            Some(Missing::Bytes(bytes)) => warn!(
+                "{bytes} bytes of the broadcast are missing here: the server does not keep them \
+                 any more"
+            ),
+            Some(Missing::Rest) => {
+                warn!("the broadcast was started anew: what was left of the old one is missing");
+            }
+        }
         // Version 1 has no digests.
         let hash = resume.is_verified() && self.connection.version() != Version::V1;
         sink.begin(resume.origin(server.address.to_string()), hash);

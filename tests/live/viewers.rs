@@ -1,0 +1,193 @@
+//! What viewers do to themselves and to each other: nothing is lost that is kept, and one that
+//! stands still costs the others nothing.
+
+use std::fs;
+use std::io::{BufReader, Write as _};
+use std::process::{Child, ChildStdout, Stdio};
+
+use crate::common::relay::Relay;
+use crate::common::{self, assert_exit, events, named};
+use crate::{Place, bytes, read};
+
+/// More than the pipes and buffers between a server and a reader hold.
+const MUCH: usize = 24_000_000;
+
+#[test]
+fn a_viewer_that_rests_for_longer_than_the_window_loses_nothing_of_what_is_recorded() {
+    let recordings = tempfile::tempdir().unwrap();
+    let record = ["--live-window", "1MiB", "--record", recordings.path().to_str().unwrap()];
+    let mut place = Place::new(&record);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 10_000)).unwrap();
+    place.serve.wait_for("live_started");
+    let mut viewer = place.viewer(&["--start", "0"]);
+    assert_eq!(read(&mut viewer, 5_000), bytes(0, 5_000));
+    producer.write_all(&bytes(10_000, MUCH)).unwrap();
+    assert!(read(&mut viewer, MUCH + 5_000) == bytes(5_000, MUCH + 5_000));
+    // Whoever comes late begins at the beginning, too, or at any byte.
+    for start in [0, 1_234_567] {
+        let mut late = place.viewer(&["--start", &start.to_string()]);
+        assert!(read(&mut late, 2_000_000) == bytes(start, 2_000_000));
+        late.kill().unwrap();
+        late.wait().unwrap();
+    }
+    drop(producer);
+    viewer.kill().unwrap();
+    viewer.wait().unwrap();
+}
+
+#[test]
+fn what_was_recorded_is_whole_and_verified_after_the_end() {
+    let recordings = tempfile::tempdir().unwrap();
+    let record = recordings.path().to_str().unwrap();
+    let mut place =
+        Place::new(&["--live-window", "1MiB", "--live-linger", "0", "--record", record]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 5_000_000)).unwrap();
+    drop(producer);
+    assert_eq!(place.serve.wait_for("live_ended")["bytes"], 5_000_000);
+    let out = place.out();
+    let args = ["--start", "0", "--json", "-o", out.to_str().unwrap()];
+    let whole = place.serve.play(args).output().unwrap();
+    assert_exit(&whole, 0);
+    assert!(fs::read(&out).unwrap() == bytes(0, 5_000_000));
+    assert_eq!(named(&events(&whole), "closed")[0]["verified"], true);
+    // It is an ordinary title where its directory is served.
+    let archive = common::Serve::start(["--media", record]);
+    let out = place.dir.path().join("archived");
+    let args = ["--title", "cam.bin", "--json", "-o", out.to_str().unwrap()];
+    let archived = archive.play(args).output().unwrap();
+    assert_exit(&archived, 0);
+    assert_eq!(named(&events(&archived), "closed")[0]["verified"], true);
+}
+
+#[test]
+fn without_a_recording_one_that_rested_too_long_joins_anew() {
+    let mut place = Place::new(&["--live-window", "1MiB"]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 10_000)).unwrap();
+    place.serve.wait_for("live_started");
+    let mut play = place.serve.play(["--start", "0", "-o", "-", "--progress", "plain"]);
+    let mut viewer = play.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert_eq!(read(&mut viewer, 5_000), bytes(0, 5_000));
+    producer.write_all(&bytes(10_000, MUCH)).unwrap();
+    // It goes on with what was under way, and then where it can.
+    let (mut got, mut at) = (Vec::new(), MUCH + 10_000);
+    let writer = std::thread::spawn(move || {
+        while producer.write_all(&bytes(at, 1_000)).is_ok() {
+            at += 1_000;
+            std::thread::yield_now();
+        }
+    });
+    let is_anew = |got: &[u8]| got.windows(2).any(|pair| pair[1] != (pair[0] + 1) % 251);
+    while !is_anew(&got) {
+        got.extend(read(&mut viewer, 100_000));
+    }
+    viewer.kill().unwrap();
+    let output = viewer.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("bytes of the broadcast are missing here"), "{told}");
+    drop(place);
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_viewer_that_is_stopped_holds_up_nobody_and_goes_on_at_its_byte() {
+    let mut place = Place::new(&[]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 1_000)).unwrap();
+    place.serve.wait_for("live_started");
+    let mut viewers: Vec<_> = (0..10).map(|_| place.viewer(&["--start", "0"])).collect();
+    for viewer in &mut viewers {
+        assert_eq!(read(viewer, 1_000), bytes(0, 1_000));
+    }
+    let signal = |viewer: &std::process::Child, name| {
+        let pid = rustix::process::Pid::from_child(viewer);
+        rustix::process::kill_process(pid, name).unwrap();
+    };
+    signal(&viewers[3], rustix::process::Signal::STOP);
+    producer.write_all(&bytes(1_000, 9_000_000)).unwrap();
+    for (_, viewer) in viewers.iter_mut().enumerate().filter(|(index, _)| *index != 3) {
+        assert!(read(viewer, 9_000_000) == bytes(1_000, 9_000_000));
+    }
+    signal(&viewers[3], rustix::process::Signal::CONT);
+    assert!(read(&mut viewers[3], 9_000_000) == bytes(1_000, 9_000_000));
+    for viewer in &mut viewers {
+        viewer.kill().unwrap();
+        viewer.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_misses_a_part_is_not_called_whole() {
+    let mut place = Place::new(&["--live-window", "1MiB", "--live-linger", "0"]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 100_000)).unwrap();
+    place.serve.wait_for("live_started");
+    let relay = Relay::start(place.serve.port);
+    let out = place.out();
+    let (mut viewer, mut lines) = recording_viewer(&place, &relay);
+    wait_for(&mut lines, "chunk");
+    relay.set_blackhole(true);
+    producer.write_all(&bytes(100_000, 3_000_000)).unwrap();
+    wait_for(&mut lines, "reconnecting");
+    relay.set_blackhole(false);
+    assert_eq!(viewer.wait().unwrap().code(), Some(6));
+    assert!(!out.exists());
+}
+
+/// A viewer that keeps a broadcast from its first byte on, over a network, and its events.
+fn recording_viewer(place: &Place, relay: &Relay) -> (Child, BufReader<ChildStdout>) {
+    let mut play = common::quicstream(place.serve.certificate().parent().unwrap());
+    play.args(["play", "--port", &relay.port().to_string(), "--insecure", "--start", "0"]);
+    play.args(["--json", "--connect-timeout", "1", "-o", place.out().to_str().unwrap()]);
+    let mut viewer = play.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(viewer.stdout.take().unwrap());
+    (viewer, lines)
+}
+
+fn wait_for(lines: &mut BufReader<ChildStdout>, name: &str) {
+    while common::next_event(lines).unwrap()["event"] != *name {}
+}
+
+#[test]
+fn a_viewer_that_loses_the_network_resumes_at_the_byte_and_its_file_is_verified() {
+    let mut place = Place::new(&["--live-linger", "0"]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 100_000)).unwrap();
+    place.serve.wait_for("live_started");
+    let relay = Relay::start(place.serve.port);
+    let out = place.out();
+    let (mut viewer, mut lines) = recording_viewer(&place, &relay);
+    wait_for(&mut lines, "chunk");
+    relay.set_blackhole(true);
+    producer.write_all(&bytes(100_000, 400_000)).unwrap();
+    wait_for(&mut lines, "reconnecting");
+    relay.set_blackhole(false);
+    producer.write_all(&bytes(500_000, 500_000)).unwrap();
+    drop(producer);
+    place.serve.wait_for("live_ended");
+    assert_eq!(viewer.wait().unwrap().code(), Some(0));
+    assert!(fs::read(&out).unwrap() == bytes(0, 1_000_000));
+}
+
+#[test]
+fn a_producer_may_send_as_it_likes() {
+    let mut place = Place::new(&["--live-linger", "5"]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 1)).unwrap();
+    place.serve.wait_for("live_started");
+    let mut viewer = place.viewer(&["--start", "0"]);
+    let mut at = 1;
+    for (length, pieces) in [(1, 300), (1_000_000, 3), (7, 200), (70_000, 20)] {
+        for _ in 0..pieces {
+            producer.write_all(&bytes(at, length)).unwrap();
+            at += length;
+        }
+        // The next one comes in its place.
+        producer = place.producer();
+    }
+    assert!(read(&mut viewer, at) == bytes(0, at));
+    viewer.kill().unwrap();
+    viewer.wait().unwrap();
+}
