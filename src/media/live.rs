@@ -6,6 +6,8 @@
 mod boxes;
 mod mp4;
 mod mpegts;
+mod scan;
+mod scanner;
 #[cfg(test)]
 mod tests;
 mod webm;
@@ -22,21 +24,13 @@ use tokio::sync::Notify;
 use super::source::{Pending, Read, Source};
 use super::{Entry, Error, Found, title};
 use crate::protocol::Digest;
-use mp4::Mp4;
-use mpegts::MpegTs;
-use webm::WebM;
+use scanner::Scanner;
 
 /// Bytes of a validator: random, so that no two broadcasts have the same.
 const VALIDATOR: usize = 16;
 
-/// The most bytes of a header: what the wire's HEADER_LENGTH allows.
-const MAX_HEADER: u64 = 1024 * 1024;
-
 /// How many times at which bytes came are remembered: one a second, for what is kept at most.
 const MOST_TIMES: usize = 24 * 60 * 60;
-
-/// How many places where a decoder can begin are remembered.
-const MOST_JOINS: usize = 100_000;
 
 /// What happens to a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,84 +64,11 @@ struct State {
     /// How many bytes there were at these times.
     times: VecDeque<(Instant, u64)>,
     scanner: Scanner,
-    joins: VecDeque<u64>,
 }
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State").field("edge", &self.edge).finish_non_exhaustive()
-    }
-}
-
-/// Finds where a decoder can begin.
-trait Scan: std::fmt::Debug + Send {
-    /// Takes the next bytes in, and tells where a decoder can begin. Returns false where the stream
-    /// is not what its first bytes said.
-    fn feed(&mut self, bytes: &[u8], join: &mut dyn FnMut(u64)) -> bool;
-
-    /// What it needs first.
-    fn header(&self) -> Option<Bytes>;
-}
-
-/// The scanner of a broadcast, whose container is told by its first bytes.
-#[derive(Debug)]
-enum Scanner {
-    /// They do not say it yet.
-    Unknown(Vec<u8>),
-    Known(Box<dyn Scan>),
-    /// Anywhere is as good.
-    None,
-}
-
-impl Scanner {
-    /// Takes the next bytes in. Notes where a decoder can begin.
-    fn feed(&mut self, bytes: &[u8], joins: &mut VecDeque<u64>) {
-        let mut join = |offset| joins.push_back(offset);
-        match self {
-            Self::Unknown(first) => {
-                first.extend_from_slice(bytes);
-                let first = std::mem::take(first);
-                *self = match container(&first) {
-                    Container::NotYet => Self::Unknown(first),
-                    Container::Other => Self::None,
-                    Container::Known(mut scanner) => match scanner.feed(&first, &mut join) {
-                        true => Self::Known(scanner),
-                        false => Self::None,
-                    },
-                };
-            }
-            Self::Known(scanner) => {
-                if !scanner.feed(bytes, &mut join) {
-                    *self = Self::None;
-                }
-            }
-            Self::None => {}
-        }
-    }
-
-    fn header(&self) -> Option<Bytes> {
-        match self {
-            Self::Known(scanner) => scanner.header(),
-            Self::Unknown(_) | Self::None => None,
-        }
-    }
-}
-
-enum Container {
-    NotYet,
-    Known(Box<dyn Scan>),
-    Other,
-}
-
-/// Which container begins like this.
-fn container(first: &[u8]) -> Container {
-    let recognised = [MpegTs::recognises(first), Mp4::recognises(first), WebM::recognises(first)];
-    match recognised {
-        [Some(true), ..] => Container::Known(Box::<MpegTs>::default()),
-        [_, Some(true), _] => Container::Known(Box::<Mp4>::default()),
-        [.., Some(true)] => Container::Known(Box::<WebM>::default()),
-        [Some(false), Some(false), Some(false)] => Container::Other,
-        _ => Container::NotYet,
     }
 }
 
@@ -182,8 +103,7 @@ impl LiveSource {
                 hasher: blake3::Hasher::new(),
                 digest: None,
                 times: VecDeque::new(),
-                scanner: Scanner::Unknown(Vec::new()),
-                joins: VecDeque::new(),
+                scanner: Scanner::default(),
             }),
             grown: Notify::new(),
         }
@@ -196,9 +116,9 @@ impl LiveSource {
     fn append(&self, bytes: Bytes) {
         let now = Instant::now();
         let mut state = self.state();
-        let State { blocks, edge, hasher, times, scanner, joins, .. } = &mut *state;
+        let State { blocks, edge, hasher, times, scanner, .. } = &mut *state;
         hasher.update(&bytes);
-        scanner.feed(&bytes, joins);
+        scanner.feed(&bytes);
         if times.back().is_none_or(|(at, _)| now.duration_since(*at) >= Duration::from_secs(1)) {
             times.push_back((now, *edge));
         }
@@ -211,9 +131,7 @@ impl LiveSource {
             blocks.pop_front();
         }
         let oldest = blocks.front().map_or(*edge, |(offset, _)| *offset);
-        while joins.front().is_some_and(|join| *join < oldest) || joins.len() > MOST_JOINS {
-            joins.pop_front();
-        }
+        scanner.forget_before(oldest);
         while times.get(1).is_some_and(|(_, at)| *at <= oldest) || times.len() > MOST_TIMES {
             times.pop_front();
         }
@@ -263,17 +181,11 @@ impl Source for LiveSource {
                 before.map_or(0, |(_, offset)| *offset).max(state.oldest())
             }
         };
-        let after = state.joins.partition_point(|join| *join <= then);
-        match (&state.scanner, after.checked_sub(1).and_then(|index| state.joins.get(index))) {
-            (_, Some(join)) => *join,
-            // Nothing to begin at has come: all that is there leads up to it.
-            (Scanner::Known(_) | Scanner::Unknown(_), None) => state.oldest(),
-            (Scanner::None, None) => then,
-        }
+        state.scanner.join(then, state.oldest())
     }
 
     fn header_at(&self, offset: u64) -> Option<Bytes> {
-        self.state().scanner.header().filter(|header| !header.is_empty() && offset > 0)
+        self.state().scanner.header_at(offset)
     }
 
     fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error> {
