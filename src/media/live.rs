@@ -8,6 +8,7 @@ mod broadcast;
 mod mp4;
 mod mpegts;
 mod recording;
+mod scan;
 mod scanner;
 #[cfg(test)]
 mod tests;
@@ -26,11 +27,7 @@ use super::{Cache, Entry, Error, Found, title};
 use broadcast::Broadcast;
 pub use broadcast::LiveStatus;
 use recording::Recorder;
-use scanner::Scan;
 use viewer::Viewer;
-
-/// The most bytes of a header: what the wire's HEADER_LENGTH allows.
-const MAX_HEADER: u64 = 1024 * 1024;
 
 /// How long what came may be held back for more to come with it: what each chunk costs is paid for
 /// each viewer.

@@ -20,9 +20,6 @@ const VALIDATOR: usize = 16;
 /// How many times at which bytes came are remembered: one a second, for what is kept at most.
 const MOST_TIMES: usize = 24 * 60 * 60;
 
-/// How many places where a decoder can begin are remembered.
-const MOST_JOINS: usize = 100_000;
-
 /// How many blocks are kept, however small a producer makes them: their places take 10 MiB then.
 const MOST_BLOCKS: usize = 256 * 1024;
 
@@ -62,7 +59,6 @@ struct State {
     /// How many bytes there were at these times.
     times: VecDeque<(Instant, u64)>,
     scanner: Scanner,
-    joins: VecDeque<u64>,
 }
 
 impl std::fmt::Debug for State {
@@ -116,8 +112,7 @@ impl Broadcast {
                 hasher: blake3::Hasher::new(),
                 digest: None,
                 times: VecDeque::new(),
-                scanner: Scanner::Unknown(Vec::new()),
-                joins: VecDeque::new(),
+                scanner: Scanner::default(),
             }),
             grown: Notify::new(),
             viewers: Mutex::default(),
@@ -132,9 +127,9 @@ impl Broadcast {
     pub(super) fn append(&self, bytes: Bytes) {
         let now = Instant::now();
         let mut state = self.state();
-        let State { blocks, edge, hasher, times, scanner, joins, .. } = &mut *state;
+        let State { blocks, edge, hasher, times, scanner, .. } = &mut *state;
         hasher.update(&bytes);
-        scanner.feed(&bytes, joins);
+        scanner.feed(&bytes);
         if times.back().is_none_or(|(at, _)| now.duration_since(*at) >= Duration::from_secs(1)) {
             times.push_back((now, *edge));
         }
@@ -150,10 +145,8 @@ impl Broadcast {
             blocks.pop_front();
         }
         let oldest = self.oldest(&state);
-        let State { times, joins, .. } = &mut *state;
-        while joins.front().is_some_and(|join| *join < oldest) || joins.len() > MOST_JOINS {
-            joins.pop_front();
-        }
+        let State { times, scanner, .. } = &mut *state;
+        scanner.forget_before(oldest);
         while times.get(1).is_some_and(|(_, at)| *at <= oldest) || times.len() > MOST_TIMES {
             times.pop_front();
         }
@@ -216,21 +209,12 @@ impl Broadcast {
                 before.map_or(0, |(_, offset)| *offset).max(oldest)
             }
         };
-        let after = state.joins.partition_point(|join| *join <= then);
-        match (&state.scanner, after.checked_sub(1).and_then(|index| state.joins.get(index))) {
-            (_, Some(join)) => *join,
-            (Scanner::None, None) => then,
-            // All that there is leads up to the first place, or there is none yet.
-            (Scanner::Known(_) | Scanner::Unknown(_), None) if oldest == 0 => 0,
-            (Scanner::Known(_) | Scanner::Unknown(_), None) => {
-                state.joins.front().copied().unwrap_or(oldest)
-            }
-        }
+        state.scanner.join(then, oldest)
     }
 
     /// What a decoder needs that begins at this byte.
     pub(super) fn header_at(&self, offset: u64) -> Option<Bytes> {
-        self.state().scanner.header().filter(|header| !header.is_empty() && offset > 0)
+        self.state().scanner.header_at(offset)
     }
 
     /// Where 1 to `max` bytes at `offset` are.
@@ -289,7 +273,7 @@ impl Broadcast {
             oldest: self.oldest(&state),
             edge: state.edge,
             window: state.edge - state.oldest_in_memory(),
-            joins: state.joins.len(),
+            joins: state.scanner.count(),
             bitrate: state.bitrate(),
             viewers: positions.len(),
             behind: furthest.map_or(0, |position| state.edge.saturating_sub(position)),

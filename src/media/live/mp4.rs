@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::boxes::{Step, Walker};
-use super::{MAX_HEADER, Scan};
+use super::scan::{MAX_HEADER, Scan};
 
 /// The flag of a sample that is no sync sample.
 const NO_SYNC: u32 = 0x0001_0000;

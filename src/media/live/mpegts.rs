@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::Scan;
+use super::scan::Scan;
 
 /// Bytes of a packet, and what each begins with.
 const PACKET: usize = 188;

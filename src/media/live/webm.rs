@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::boxes::{Step, Walker};
-use super::{MAX_HEADER, Scan};
+use super::scan::{MAX_HEADER, Scan};
 
 const EBML: u32 = 0x1a45_dfa3;
 const SEGMENT: u32 = 0x1853_8067;
