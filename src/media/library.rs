@@ -88,9 +88,12 @@ impl Library {
         self
     }
 
-    /// What people call it: its path, or "the sample clip".
+    /// What people call it: its path and its broadcasts, or "the sample clip".
     pub fn name(&self) -> String {
-        self.root.as_ref().map_or_else(|| "the sample clip".into(), Root::name)
+        let live: Vec<_> = self.live.iter().map(|live| live.title()).collect();
+        let live = (!live.is_empty()).then(|| format!("live {}", live.join(", ")));
+        let names: Vec<_> = self.root.as_ref().map(Root::name).into_iter().chain(live).collect();
+        if names.is_empty() { "the sample clip".to_owned() } else { names.join(" and ") }
     }
 
     /// The title, unless there may be any number of them.

@@ -40,7 +40,11 @@ pub(super) fn bitrate(name: &str) -> Option<u32> {
 
 /// The IANA media type that goes with the extension of `name`.
 pub(super) fn media_type(name: &str) -> &'static str {
-    mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream")
+    match mime_guess::from_path(name).first_raw() {
+        // The name that is registered, and that players know.
+        Some("video/vnd.dlna.mpeg-tts") => "video/mp2t",
+        known => known.unwrap_or("application/octet-stream"),
+    }
 }
 
 /// Whether something of this media type is for playing.

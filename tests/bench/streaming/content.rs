@@ -72,6 +72,18 @@ impl Content {
         true
     }
 
+    /// So many bytes, from a place on.
+    pub(crate) fn bytes(self, mut place: u64, length: usize) -> Vec<u8> {
+        let end = place + length as u64;
+        let mut bytes = Vec::with_capacity(length);
+        while place < end {
+            let some = self.expected(place, end - place);
+            bytes.extend(some);
+            place += some.len() as u64;
+        }
+        bytes
+    }
+
     /// What belongs at this place: at most `most` bytes, and at least one.
     fn expected(self, place: u64, most: u64) -> &'static [u8] {
         let in_block = place % BLOCK;

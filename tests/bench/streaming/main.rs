@@ -17,6 +17,9 @@ mod bare;
 mod bulk;
 mod content;
 mod generator;
+mod icecast;
+mod live;
+mod live_viewers;
 mod pause;
 mod peers;
 mod process;
@@ -31,6 +34,7 @@ mod viewers;
 use std::io::Write;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
 use site::{Machine, Site};
@@ -96,6 +100,7 @@ const GROUPS: &[Group] = &[
     ("bulk", bulk::run),
     ("viewers", viewers::run),
     ("paused", viewers::run_paused),
+    ("live", live::run),
     ("startup", startup::run),
     ("pause", pause::run),
 ];
@@ -115,6 +120,7 @@ fn main() {
     }
     let scale = if args.contains(&"--quick") { Scale::QUICK } else { Scale::FULL };
     let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    raise_limit();
     let site = Site::new();
     let mut table = Table::default();
     let machine = Machine::new();
@@ -152,6 +158,10 @@ fn play_role(role: &str, site: &Site, args: &[&str]) -> bool {
         "generate" => {
             runtime.block_on(generator::run(site, serde_json::from_str(args[0]).unwrap()));
         }
+        "generate-live" => {
+            raise_limit();
+            runtime.block_on(live_viewers::run(site, serde_json::from_str(args[0]).unwrap()));
+        }
         "probe-pause" => {
             let (server, before) = (args[0].parse().unwrap(), Duration::from_millis(number(2)));
             runtime.block_on(pause::watch(site, server, number(1), before)).unwrap();
@@ -159,6 +169,13 @@ fn play_role(role: &str, site: &Site, args: &[&str]) -> bool {
         _ => return false,
     }
     true
+}
+
+/// Allows as many descriptors as may be had.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// Tells the parent process something, as a line.

@@ -38,10 +38,22 @@ impl Session {
 
     /// Asks for a title at a rate and waits for OPEN_ACK.
     pub(crate) async fn open(
-        mut connection: Connection,
+        connection: Connection,
         title: Option<String>,
         rate: u64,
     ) -> Result<Self, Trouble> {
+        let options = Options { title, rate: Some(rate), ..Options::default() };
+        Ok(Self::ask(connection, options).await?.0)
+    }
+
+    /// Joins the only broadcast at its newest place, and returns that, too.
+    pub(crate) async fn join(connection: Connection) -> Result<(Self, u64), Trouble> {
+        let options = Options { start_ago: Some(0), ..Options::default() };
+        let (session, granted) = Self::ask(connection, options).await?;
+        Ok((session, granted.start_offset.ok_or("there is no START_OFFSET")?))
+    }
+
+    async fn ask(mut connection: Connection, options: Options) -> Result<(Self, Options), Trouble> {
         let (receive, send) = connection.open_bidirectional_stream().await?.split();
         let mut session = Self {
             _connection: connection,
@@ -54,12 +66,12 @@ impl Session {
         };
         let terms = OpenStream { codec: "h264".into(), ..OpenStream::default() };
         // What comes is checked byte by byte, and a bare server computes no digests either.
-        let options = Options { title, rate: Some(rate), unverified: true, ..Options::default() };
+        let options = Options { unverified: true, ..options };
         session.send(&Pdu::OpenStream(terms, options)).await?;
         match session.frame().await? {
-            Some(Frame::Pdu { session_id, pdu: Pdu::OpenAck(..) }) => {
+            Some(Frame::Pdu { session_id, pdu: Pdu::OpenAck(_, granted) }) => {
                 session.session_id = session_id;
-                Ok(session)
+                Ok((session, granted))
             }
             other => Err(format!("instead of OPEN_ACK: {other:?}").into()),
         }

@@ -124,14 +124,24 @@ impl Site {
 
     /// `quicstream serve` on a free port of loopback.
     pub(crate) fn serve(&self, media: &Path, mtu: u16, args: &[&str]) -> Serving {
-        let mut command = self.quicstream("serve");
-        command
-            // All viewers come from one address.
-            .args(["--listen", "127.0.0.1:0", "--max-per-address", "10000", "--media"])
-            .arg(media)
-            .args(args)
-            .env("QUICSTREAM_TRANSPORT_MTU", mtu.to_string());
+        let mut command = self.serve_command();
+        command.arg("--media").arg(media).args(args);
+        command.env("QUICSTREAM_TRANSPORT_MTU", mtu.to_string());
         self.start_server(&command)
+    }
+
+    /// `quicstream serve` of nothing but broadcasts.
+    pub(crate) fn serve_live(&self, args: &[&str]) -> Serving {
+        let mut command = self.serve_command();
+        command.args(args).env("QUICSTREAM_TRANSPORT_MTU", "1500");
+        self.start_server(&command)
+    }
+
+    fn serve_command(&self) -> Command {
+        let mut command = self.quicstream("serve");
+        // All viewers come from one address.
+        command.args(["--listen", "127.0.0.1:0", "--max-per-address", "10000"]);
+        command
     }
 
     /// `quicstream play` from a server.
