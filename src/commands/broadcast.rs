@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 
 use super::recording::Recorder;
 use crate::config::LiveConfig;
-use crate::media::{Broadcaster, LiveEvent};
+use crate::media::{self, Broadcaster, LiveEvent};
 use crate::server::ServeEvent;
 
 /// How much is taken from a producer at a time, bytes, and sent on at once.
@@ -38,6 +38,15 @@ pub(super) struct Producer {
 enum Input {
     Stdin(File),
     Fifo(PathBuf),
+}
+
+/// Why what a producer writes is not broadcast any more.
+#[derive(Debug, thiserror::Error)]
+enum Interrupted {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Refused(#[from] media::Error),
 }
 
 /// Makes the broadcasts that are asked for, before anything comes.
@@ -80,22 +89,25 @@ impl Producer {
         matches!(self.input, Input::Stdin(_))
     }
 
-    /// Broadcasts what comes, on a thread of its own. `ended` is called when no more can come.
+    /// Broadcasts what comes, on a thread of its own. `ended` is called when no more can come, with
+    /// the reason if that is refused.
     pub(super) fn start(
         self,
         report: impl Fn(ServeEvent) + Send + 'static,
-        ended: impl FnOnce() + Send + 'static,
+        ended: impl FnOnce(Option<anyhow::Error>) + Send + 'static,
     ) -> io::Result<()> {
         let run = move || {
             let Self { broadcaster, input, linger, recorder } = self;
             let title = broadcaster.title().to_owned();
             let send = |bytes: Bytes| {
+                let event = broadcaster.send(bytes.clone())?;
                 if let Some(recorder) = recorder.as_ref().filter(|_| !bytes.is_empty()) {
                     recorder.record(&bytes);
                 }
-                if broadcaster.send(bytes) == Some(LiveEvent::Started) {
+                if event == Some(LiveEvent::Started) {
                     report(ServeEvent::LiveStarted { title: title.clone() });
                 }
+                Ok(())
             };
             let end = |cause: String| {
                 recorder.iter().for_each(Recorder::end);
@@ -103,14 +115,25 @@ impl Producer {
                     report(ServeEvent::LiveEnded { title: title.clone(), bytes, cause });
                 }
             };
+            let refusal =
+                |error| anyhow::Error::new(error).context(format!("{title} cannot be broadcast"));
             match input {
                 Input::Stdin(mut stdin) => {
-                    let read = pass(&mut stdin, &send);
-                    end(read.map_or_else(|error| error.to_string(), |()| "it is over".to_owned()));
-                    ended();
+                    let passed = pass(&mut stdin, &send);
+                    end(passed.as_ref().map_or_else(ToString::to_string, |()| "it is over".into()));
+                    ended(match passed {
+                        Err(Interrupted::Refused(error)) => Some(refusal(error)),
+                        Ok(()) | Err(Interrupted::Io(_)) => None,
+                    });
+                    // Whoever goes on writing is not made to wait.
+                    let _ = discard(&mut stdin);
                 }
                 Input::Fifo(path) => {
-                    let Err(error) = follow(&path, linger, &send, &end);
+                    let refuse = |error: media::Error| {
+                        end(error.to_string());
+                        tracing::warn!("{:#}", refusal(error));
+                    };
+                    let Err(error) = follow(&path, linger, &send, &end, &refuse);
                     end(error.to_string());
                     tracing::error!("cannot read {}: {error}", path.display());
                 }
@@ -120,12 +143,14 @@ impl Producer {
     }
 }
 
-/// Sends what the writers of a FIFO write. A broadcast ends when none has come for `linger`.
+/// Sends what the writers of a FIFO write. A broadcast ends when none has come for `linger`, or when
+/// what one writes is refused.
 fn follow(
     path: &Path,
     linger: Duration,
-    send: &impl Fn(Bytes),
+    send: &impl Fn(Bytes) -> Result<(), media::Error>,
     end: &impl Fn(String),
+    refuse: &impl Fn(media::Error),
 ) -> io::Result<Infallible> {
     let open = || {
         OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)
@@ -140,7 +165,14 @@ fn follow(
             waits_until = None;
             continue;
         }
-        pass(&mut fifo, send)?;
+        match pass(&mut fifo, send) {
+            Ok(()) => {}
+            Err(Interrupted::Io(error)) => return Err(error),
+            Err(Interrupted::Refused(error)) => {
+                refuse(error);
+                discard(&mut fifo)?;
+            }
+        }
         // A new one hears of no writer that has left. There is always one: a writer without a reader
         // is killed.
         fifo = open()?;
@@ -149,7 +181,10 @@ fn follow(
 }
 
 /// Sends what comes, to the end.
-fn pass(input: &mut File, send: &impl Fn(Bytes)) -> io::Result<()> {
+fn pass(
+    input: &mut File,
+    send: &impl Fn(Bytes) -> Result<(), media::Error>,
+) -> Result<(), Interrupted> {
     let mut buffer = BytesMut::new();
     loop {
         buffer.resize(PIECE, 0);
@@ -170,17 +205,32 @@ fn pass(input: &mut File, send: &impl Fn(Bytes)) -> io::Result<()> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    send(buffer.split_to(filled).freeze());
-                    return Err(error);
+                    send(buffer.split_to(filled).freeze())?;
+                    return Err(error.into());
                 }
             }
             if filled == PIECE {
                 break false;
             }
         };
-        send(buffer.split_to(filled).freeze());
+        send(buffer.split_to(filled).freeze())?;
         if is_over {
             return Ok(());
+        }
+    }
+}
+
+/// Reads to the end, and keeps nothing.
+fn discard(input: &mut File) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        is_readable(input, None)?;
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
 }

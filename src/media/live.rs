@@ -3,9 +3,14 @@
 //! One producer appends, and is never made to wait by a viewer. The newest bytes are kept in blocks
 //! that all viewers share; a viewer is an offset.
 
-mod boxes;
+mod adts;
+mod annexb;
+mod frames;
+mod joins;
+mod mp3;
 mod mp4;
 mod mpegts;
+mod ogg;
 mod scan;
 mod scanner;
 #[cfg(test)]
@@ -24,7 +29,9 @@ use tokio::sync::Notify;
 use super::source::{Pending, Read, Source};
 use super::{Entry, Error, Found, title};
 use crate::protocol::Digest;
-use scanner::Scanner;
+use joins::Joins;
+
+pub use scanner::Scanner;
 
 /// Bytes of a validator: random, so that no two broadcasts have the same.
 const VALIDATOR: usize = 16;
@@ -64,6 +71,7 @@ struct State {
     /// How many bytes there were at these times.
     times: VecDeque<(Instant, u64)>,
     scanner: Scanner,
+    joins: Joins,
 }
 
 impl std::fmt::Debug for State {
@@ -104,6 +112,7 @@ impl LiveSource {
                 digest: None,
                 times: VecDeque::new(),
                 scanner: Scanner::default(),
+                joins: Joins::default(),
             }),
             grown: Notify::new(),
         }
@@ -113,12 +122,16 @@ impl LiveSource {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, bytes: Bytes) {
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotFragmented`]; they are not added then.
+    fn append(&self, bytes: Bytes) -> Result<(), Error> {
         let now = Instant::now();
         let mut state = self.state();
-        let State { blocks, edge, hasher, times, scanner, .. } = &mut *state;
+        let State { blocks, edge, hasher, times, scanner, joins, .. } = &mut *state;
+        scanner.feed(&bytes, |offset, header| joins.push(offset, header))?;
         hasher.update(&bytes);
-        scanner.feed(&bytes);
         if times.back().is_none_or(|(at, _)| now.duration_since(*at) >= Duration::from_secs(1)) {
             times.push_back((now, *edge));
         }
@@ -131,12 +144,13 @@ impl LiveSource {
             blocks.pop_front();
         }
         let oldest = blocks.front().map_or(*edge, |(offset, _)| *offset);
-        scanner.forget_before(oldest);
+        joins.forget_before(oldest);
         while times.get(1).is_some_and(|(_, at)| *at <= oldest) || times.len() > MOST_TIMES {
             times.pop_front();
         }
         drop(state);
         self.grown.notify_waiters();
+        Ok(())
     }
 
     /// Says that nothing more comes. Returns the number of bytes.
@@ -181,11 +195,18 @@ impl Source for LiveSource {
                 before.map_or(0, |(_, offset)| *offset).max(state.oldest())
             }
         };
-        state.scanner.join(then, state.oldest())
+        match state.joins.before(then) {
+            Some(join) => join.offset,
+            None if state.scanner.is_blind() => then,
+            // Nothing to begin at has come: all that is there leads up to it.
+            None => state.oldest(),
+        }
     }
 
     fn header_at(&self, offset: u64) -> Option<Bytes> {
-        self.state().scanner.header_at(offset)
+        let state = self.state();
+        let join = state.joins.before(offset).filter(|_| offset > 0)?;
+        Some(join.header.clone()).filter(|header| !header.is_empty())
     }
 
     fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error> {
@@ -244,17 +265,20 @@ impl Broadcaster {
     }
 
     /// Sends bytes to all viewers. The first ones after an end begin a new broadcast.
-    pub fn send(&self, bytes: Bytes) -> Option<LiveEvent> {
+    ///
+    /// # Errors
+    /// [`Error::NotFragmented`]: they are not sent, and nothing that its producer adds is any better.
+    pub fn send(&self, bytes: Bytes) -> Result<Option<LiveEvent>, Error> {
         if bytes.is_empty() {
-            return None;
+            return Ok(None);
         }
         let mut current = self.current();
         let going_on = current.as_ref().filter(|source| source.digest().is_none()).cloned();
         let started = going_on.is_none().then_some(LiveEvent::Started);
         let source = going_on.unwrap_or_else(|| Arc::new(LiveSource::new(self.window)));
-        source.append(bytes);
+        source.append(bytes)?;
         *current = Some(source);
-        started
+        Ok(started)
     }
 
     /// Ends the broadcast, if there is one. Its viewers get what is left of it.
