@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
 use crate::config::LiveConfig;
-use crate::media::{Broadcaster, LiveEvent};
+use crate::media::{self, Broadcaster, LiveEvent};
 use crate::server::ServeEvent;
 
 /// What is taken from a producer into one allocation, bytes: in pieces, as it comes, which share it.
@@ -33,6 +33,15 @@ pub(super) struct Producer {
 enum Input {
     Stdin(File),
     Fifo(PathBuf),
+}
+
+/// Why what a producer writes is not broadcast any more.
+#[derive(Debug, thiserror::Error)]
+enum Interrupted {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Refused(#[from] media::Error),
 }
 
 /// Makes the broadcasts that are asked for, before anything comes.
@@ -76,34 +85,46 @@ impl Producer {
         matches!(self.input, Input::Stdin(_))
     }
 
-    /// Broadcasts what comes, on a thread of its own. `ended` is called when no more can come.
+    /// Broadcasts what comes, on a thread of its own. `ended` is called when no more can come, with
+    /// the reason if that is refused.
     pub(super) fn start(
         self,
         report: impl Fn(ServeEvent) + Send + 'static,
-        ended: impl FnOnce() + Send + 'static,
+        ended: impl FnOnce(Option<anyhow::Error>) + Send + 'static,
     ) -> io::Result<()> {
         let run = move || {
             let Self { broadcaster, input, linger } = self;
             let title = broadcaster.title().to_owned();
-            let send = |bytes: Bytes| -> Duration {
-                if broadcaster.send(bytes) == Some(LiveEvent::Started) {
+            let send = |bytes: Bytes| {
+                if broadcaster.send(bytes)? == Some(LiveEvent::Started) {
                     report(ServeEvent::LiveStarted { title: title.clone() });
                 }
-                broadcaster.hold()
+                Ok(broadcaster.hold())
             };
             let end = |cause: String| {
                 if let Some(LiveEvent::Ended(bytes)) = broadcaster.end() {
                     report(ServeEvent::LiveEnded { title: title.clone(), bytes, cause });
                 }
             };
+            let refusal =
+                |error| anyhow::Error::new(error).context(format!("{title} cannot be broadcast"));
             match input {
                 Input::Stdin(mut stdin) => {
-                    let read = pass(&mut stdin, &send);
-                    end(read.map_or_else(|error| error.to_string(), |()| "it is over".to_owned()));
-                    ended();
+                    let passed = pass(&mut stdin, &send);
+                    end(passed.as_ref().map_or_else(ToString::to_string, |()| "it is over".into()));
+                    ended(match passed {
+                        Err(Interrupted::Refused(error)) => Some(refusal(error)),
+                        Ok(()) | Err(Interrupted::Io(_)) => None,
+                    });
+                    // Whoever goes on writing is not made to wait.
+                    let _ = discard(&mut stdin);
                 }
                 Input::Fifo(path) => {
-                    let Err(error) = follow(&path, linger, &send, &end);
+                    let refuse = |error: media::Error| {
+                        end(error.to_string());
+                        tracing::warn!("{:#}", refusal(error));
+                    };
+                    let Err(error) = follow(&path, linger, &send, &end, &refuse);
                     end(error.to_string());
                     tracing::error!("cannot read {}: {error}", path.display());
                 }
@@ -113,12 +134,14 @@ impl Producer {
     }
 }
 
-/// Sends what the writers of a FIFO write. A broadcast ends when none has come for `linger`.
+/// Sends what the writers of a FIFO write. A broadcast ends when none has come for `linger`, or when
+/// what one writes is refused.
 fn follow(
     path: &Path,
     linger: Duration,
-    send: &impl Fn(Bytes) -> Duration,
+    send: &impl Fn(Bytes) -> Result<Duration, media::Error>,
     end: &impl Fn(String),
+    refuse: &impl Fn(media::Error),
 ) -> io::Result<Infallible> {
     let open = || {
         OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)
@@ -133,7 +156,14 @@ fn follow(
             waits_until = None;
             continue;
         }
-        pass(&mut fifo, send)?;
+        match pass(&mut fifo, send) {
+            Ok(()) => {}
+            Err(Interrupted::Io(error)) => return Err(error),
+            Err(Interrupted::Refused(error)) => {
+                refuse(error);
+                discard(&mut fifo)?;
+            }
+        }
         // A new one hears of no writer that has left. There is always one: a writer without a reader
         // is killed.
         fifo = open()?;
@@ -142,16 +172,19 @@ fn follow(
 }
 
 /// Sends what comes, to the end. `send` returns how long the next may wait for more.
-fn pass(input: &mut File, send: &impl Fn(Bytes) -> Duration) -> io::Result<()> {
+fn pass(
+    input: &mut File,
+    send: &impl Fn(Bytes) -> Result<Duration, media::Error>,
+) -> Result<(), Interrupted> {
     let mut block = BytesMut::new();
-    let mut hold = send(Bytes::new());
+    let mut hold = send(Bytes::new())?;
     loop {
         if block.is_empty() {
             block = BytesMut::zeroed(BLOCK);
         }
         let mut filled = 0;
         let read = fill(input, &mut block, &mut filled, hold);
-        hold = send(block.split_to(filled).freeze());
+        hold = send(block.split_to(filled).freeze())?;
         if read? == Filled::ToTheEnd {
             return Ok(());
         }
@@ -183,7 +216,7 @@ fn fill(
             Ok(0) => return Ok(Filled::ToTheEnd),
             Ok(read) => {
                 *filled += read;
-                until.get_or_insert_with(|| Instant::now() + hold);
+                until = until.or_else(|| Instant::now().checked_add(hold));
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -191,6 +224,13 @@ fn fill(
         }
     }
     Ok(Filled::Partly)
+}
+
+/// Reads to the end, and keeps nothing.
+fn discard(input: &mut File) -> io::Result<()> {
+    let mut block = BytesMut::zeroed(BLOCK);
+    while fill(input, &mut block, &mut 0, Duration::MAX)? == Filled::Partly {}
+    Ok(())
 }
 
 /// Waits until there is something to be read, or the end; returns false if there is not in time.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -79,6 +79,8 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     warn_of_small_buffers(config.transport.socket_buffer);
     warn_of_dates(&identity, &config.credentials);
 
+    // Why the one broadcast that there is cannot be.
+    let (refuse, refused) = mpsc::channel();
     runtime.block_on(async {
         if let Some(job) = JobSignals::listen().context("cannot listen for signals")? {
             let events = ui.sender();
@@ -92,13 +94,21 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
             let events = ui.sender();
             let (shutdown, server) = (shutdown.clone(), server.clone());
             let (over, is_over) = oneshot::channel();
+            let refuse = refuse.clone();
             tokio::spawn(async move {
-                if is_over.await.is_ok() && !has_more {
-                    end_after_last(&server, &shutdown).await;
+                match is_over.await {
+                    Ok(None) if !has_more => end_after_last(&server, &shutdown).await,
+                    Ok(Some(error)) if !has_more => {
+                        let _ = refuse.send(error);
+                        shutdown.cancel();
+                    }
+                    Ok(Some(error)) => tracing::error!("{error:#}"),
+                    Ok(None) | Err(_) => {}
                 }
             });
             let report = move |event| events.send(event);
-            producer.start(report, move || _ = over.send(())).context("cannot start")?;
+            let ended = move |refused| _ = over.send(refused);
+            producer.start(report, ended).context("cannot start")?;
         }
         let informed = tokio::spawn(supervisor::inform(server.clone(), shutdown.clone()));
         let ended = CancellationToken::new();
@@ -123,7 +133,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     // What waits for a disk must not keep us.
     runtime.shutdown_background();
     ui.finish(None);
-    Ok(exit::DONE)
+    refused.try_recv().map_or(Ok(exit::DONE), Err)
 }
 
 /// Ends a server that has nothing more to serve, once its last viewer has its end.

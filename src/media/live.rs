@@ -3,15 +3,18 @@
 //! One producer appends, and is never made to wait by a viewer. The newest bytes are kept in blocks
 //! that all viewers share, all of them in a file where there is a recording; a viewer is an offset.
 
-mod boxes;
+mod adts;
+mod annexb;
 mod broadcast;
+mod frames;
+mod joins;
+mod mp3;
 mod mp4;
 mod mpegts;
+mod ogg;
 mod recording;
 mod scan;
 mod scanner;
-#[cfg(test)]
-mod tests;
 mod viewer;
 mod webm;
 
@@ -27,6 +30,7 @@ use super::{Cache, Entry, Error, Found, title};
 use broadcast::Broadcast;
 pub use broadcast::LiveStatus;
 use recording::Recorder;
+pub use scanner::Scanner;
 use viewer::Viewer;
 
 /// How long what came may be held back for more to come with it: what each chunk costs is paid for
@@ -82,20 +86,23 @@ impl Broadcaster {
     }
 
     /// Sends bytes to all viewers. The first ones after an end begin a new broadcast.
-    pub fn send(&self, bytes: Bytes) -> Option<LiveEvent> {
+    ///
+    /// # Errors
+    /// [`Error::NotFragmented`]: they are not sent, and nothing that its producer adds is any better.
+    pub fn send(&self, bytes: Bytes) -> Result<Option<LiveEvent>, Error> {
         if bytes.is_empty() {
-            return None;
+            return Ok(None);
         }
         let mut current = self.current();
         let going_on = current.as_ref().filter(|broadcast| broadcast.digest().is_none()).cloned();
         let started = going_on.is_none().then_some(LiveEvent::Started);
         let broadcast = going_on.unwrap_or_else(|| self.begin());
+        broadcast.append(bytes.clone())?;
         if let Some(recorder) = &self.recorder {
             recorder.record(&bytes);
         }
-        broadcast.append(bytes);
         *current = Some(broadcast);
-        started
+        Ok(started)
     }
 
     fn begin(&self) -> Arc<Broadcast> {

@@ -38,7 +38,7 @@ use source::{Pending, Source};
 pub use cache::Cache;
 pub use generate::generate;
 pub use library::Library;
-pub use live::{Broadcaster, LiveEvent, LiveStatus};
+pub use live::{Broadcaster, LiveEvent, LiveStatus, Scanner};
 pub use source::Read;
 pub use title::is_title;
 
@@ -82,6 +82,12 @@ pub enum Error {
     /// A broadcast of which no byte has come.
     #[error("the broadcast has not begun")]
     NothingYet,
+    /// A broadcast of MP4 that nobody can watch who comes later.
+    #[error(
+        "an MP4 can be broadcast in fragments only, each of which stands alone: make it with ffmpeg \
+         -movflags frag_keyframe+empty_moov+default_base_moof"
+    )]
+    NotFragmented,
     /// No title was named, and there is more than one.
     #[error("there is more than one title: name one of them")]
     TitleNeeded,

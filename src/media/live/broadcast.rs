@@ -9,8 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::joins::Joins;
 use super::recording::Recording;
 use super::scanner::Scanner;
+use crate::media::Error;
 use crate::media::source::Read;
 use crate::protocol::Digest;
 
@@ -59,6 +61,7 @@ struct State {
     /// How many bytes there were at these times.
     times: VecDeque<(Instant, u64)>,
     scanner: Scanner,
+    joins: Joins,
 }
 
 impl std::fmt::Debug for State {
@@ -113,6 +116,7 @@ impl Broadcast {
                 digest: None,
                 times: VecDeque::new(),
                 scanner: Scanner::default(),
+                joins: Joins::default(),
             }),
             grown: Notify::new(),
             viewers: Mutex::default(),
@@ -124,12 +128,15 @@ impl Broadcast {
     }
 
     /// Takes what comes next.
-    pub(super) fn append(&self, bytes: Bytes) {
+    ///
+    /// # Errors
+    /// [`Error::NotFragmented`]; it is not taken then.
+    pub(super) fn append(&self, bytes: Bytes) -> Result<(), Error> {
         let now = Instant::now();
         let mut state = self.state();
-        let State { blocks, edge, hasher, times, scanner, .. } = &mut *state;
+        let State { blocks, edge, hasher, times, scanner, joins, .. } = &mut *state;
+        scanner.feed(&bytes, |offset, header| joins.push(offset, header))?;
         hasher.update(&bytes);
-        scanner.feed(&bytes);
         if times.back().is_none_or(|(at, _)| now.duration_since(*at) >= Duration::from_secs(1)) {
             times.push_back((now, *edge));
         }
@@ -145,13 +152,14 @@ impl Broadcast {
             blocks.pop_front();
         }
         let oldest = self.oldest(&state);
-        let State { times, scanner, .. } = &mut *state;
-        scanner.forget_before(oldest);
+        let State { times, joins, .. } = &mut *state;
+        joins.forget_before(oldest);
         while times.get(1).is_some_and(|(_, at)| *at <= oldest) || times.len() > MOST_TIMES {
             times.pop_front();
         }
         drop(state);
         self.grown.notify_waiters();
+        Ok(())
     }
 
     /// Says that nothing more comes. Returns the number of bytes.
@@ -209,12 +217,20 @@ impl Broadcast {
                 before.map_or(0, |(_, offset)| *offset).max(oldest)
             }
         };
-        state.scanner.join(then, oldest)
+        match state.joins.before(then) {
+            Some(join) => join.offset,
+            None if state.scanner.is_blind() => then,
+            // Nothing to begin at has come, or all that is there leads up to it.
+            None if oldest == 0 => 0,
+            None => state.joins.first().map_or(oldest, |join| join.offset),
+        }
     }
 
     /// What a decoder needs that begins at this byte.
     pub(super) fn header_at(&self, offset: u64) -> Option<Bytes> {
-        self.state().scanner.header_at(offset)
+        let state = self.state();
+        let join = state.joins.before(offset).filter(|_| offset > 0)?;
+        Some(join.header.clone()).filter(|header| !header.is_empty())
     }
 
     /// Where 1 to `max` bytes at `offset` are.
@@ -273,7 +289,7 @@ impl Broadcast {
             oldest: self.oldest(&state),
             edge: state.edge,
             window: state.edge - state.oldest_in_memory(),
-            joins: state.scanner.count(),
+            joins: state.joins.count(),
             bitrate: state.bitrate(),
             viewers: positions.len(),
             behind: furthest.map_or(0, |position| state.edge.saturating_sub(position)),

@@ -1,30 +1,26 @@
-//! Where viewers of a broadcast can begin, whatever its container is.
+//! Where a decoder can begin in a stream of any container.
 
-use std::collections::VecDeque;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 
+use super::adts::Adts;
+use super::annexb::{AnnexB, Codec};
+use super::frames::Frames;
+use super::mp3::Mp3;
 use super::mp4::Mp4;
 use super::mpegts::MpegTs;
-use super::scan::Scan;
+use super::ogg::Ogg;
+use super::scan::{Fault, MAX_HEADER, Scan};
 use super::webm::WebM;
+use crate::media::Error;
 
-/// How many places where a decoder can begin are remembered.
-const MOST_JOINS: usize = 100_000;
-
-/// Notes where a decoder can begin in a broadcast, whose container is told by its first bytes.
+/// Finds where a decoder can begin in a stream, whose container is told by its first bytes. It never
+/// begins elsewhere than at its first byte.
 #[derive(Debug, Default)]
-pub(super) struct Scanner {
+pub struct Scanner {
     container: Container,
-    joins: VecDeque<Join>,
-}
-
-/// A place where a decoder can begin.
-#[derive(Debug)]
-struct Join {
-    offset: u64,
-    /// What the decoder needs first.
-    header: Bytes,
 }
 
 #[derive(Debug)]
@@ -42,83 +38,74 @@ impl Default for Container {
     }
 }
 
+/// Whether a stream that begins like this is of some container, where that can be said.
+type Recognises = fn(&[u8]) -> Option<bool>;
+
+/// Makes a scanner of a container.
+type MakeScanner = fn() -> Box<dyn Scan>;
+
+/// The containers. Of two that recognise a stream, it is the first.
+const CONTAINERS: [(Recognises, MakeScanner); 8] = [
+    (Mp4::recognises, || Box::<Mp4>::default()),
+    (WebM::recognises, || Box::<WebM>::default()),
+    (Ogg::recognises, || Box::<Ogg>::default()),
+    (MpegTs::recognises, || Box::<MpegTs>::default()),
+    (Frames::<Adts>::recognises, || Box::<Frames<Adts>>::default()),
+    (Frames::<Mp3>::recognises, || Box::<Frames<Mp3>>::default()),
+    (|first| Codec::H264.recognises(first), || Box::new(AnnexB::new(Codec::H264))),
+    (|first| Codec::H265.recognises(first), || Box::new(AnnexB::new(Codec::H265))),
+];
+
 impl Container {
-    /// Which container begins like this.
+    /// The container that begins like this; [`Container::NotYet`] without a byte where that cannot be
+    /// said.
     fn of(first: &[u8]) -> Self {
-        match [MpegTs::recognises(first), Mp4::recognises(first), WebM::recognises(first)] {
-            [Some(true), ..] => Self::Known(Box::<MpegTs>::default()),
-            [_, Some(true), _] => Self::Known(Box::<Mp4>::default()),
-            [.., Some(true)] => Self::Known(Box::<WebM>::default()),
-            [Some(false), Some(false), Some(false)] => Self::Other,
-            _ => Self::NotYet(Vec::new()),
+        let mut can_be_said = true;
+        for (recognises, scanner) in CONTAINERS {
+            match recognises(first) {
+                Some(true) => return Self::Known(scanner()),
+                Some(false) => {}
+                None => can_be_said = false,
+            }
         }
+        if can_be_said || first.len() > MAX_HEADER { Self::Other } else { Self::default() }
     }
 }
 
 impl Scanner {
-    /// Takes the next bytes in.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
-        let Container::NotYet(first) = &mut self.container else { return self.scan(bytes) };
+    /// Takes the next bytes in. Calls `join` with each offset where a decoder can begin, in order, and
+    /// with what that decoder needs first: nothing, if that is empty.
+    ///
+    /// # Errors
+    /// [`Error::NotFragmented`]: a decoder can begin nowhere but at the first byte.
+    pub fn feed(&mut self, bytes: &[u8], mut join: impl FnMut(u64, &Bytes)) -> Result<(), Error> {
+        let Container::NotYet(first) = &mut self.container else {
+            return self.scan(bytes, &mut join);
+        };
         first.extend_from_slice(bytes);
         let first = std::mem::take(first);
         self.container = Container::of(&first);
-        match &mut self.container {
-            Container::NotYet(none) => *none = first,
-            _ => self.scan(&first),
+        if let Container::NotYet(none) = &mut self.container {
+            *none = first;
+            return Ok(());
         }
+        self.scan(&first, &mut join)
     }
 
-    fn scan(&mut self, bytes: &[u8]) {
-        let Container::Known(scanner) = &mut self.container else { return };
-        let mut found = Vec::new();
-        let goes_on = scanner.feed(bytes, &mut |offset| found.push(offset));
-        let header = scanner.header().unwrap_or_default();
-        let join = |offset| Join { offset, header: header.clone() };
-        self.joins.extend(found.into_iter().map(join));
-        if !goes_on {
-            self.container = Container::Other;
+    /// Whether a decoder can begin at one offset as well as at any other, for all that is known.
+    pub(super) fn is_blind(&self) -> bool {
+        matches!(self.container, Container::Other)
+    }
+
+    fn scan(&mut self, bytes: &[u8], join: &mut dyn FnMut(u64, &Bytes)) -> Result<(), Error> {
+        let Container::Known(scanner) = &mut self.container else { return Ok(()) };
+        match scanner.feed(bytes, join) {
+            Ok(()) => Ok(()),
+            Err(Fault::Lost) => {
+                self.container = Container::Other;
+                Ok(())
+            }
+            Err(Fault::NotFragmented) => Err(Error::NotFragmented),
         }
-    }
-
-    /// Forgets what is before the oldest byte that is kept.
-    pub(super) fn forget_before(&mut self, oldest: u64) {
-        let excess = self.joins.len().saturating_sub(MOST_JOINS);
-        let gone = self.joins.partition_point(|join| join.offset < oldest);
-        self.joins.drain(..gone.max(excess));
-    }
-
-    /// Where a decoder can begin that is to see what is at `offset`, or as much of that as is kept.
-    /// `oldest` is the first byte that is.
-    pub(super) fn join(&self, offset: u64, oldest: u64) -> u64 {
-        match (self.before(offset), &self.container) {
-            (Some(join), _) => join.offset,
-            (None, Container::Other) => offset,
-            // Nothing to begin at has come, or all that is there leads up to it.
-            (None, _) if oldest == 0 => 0,
-            (None, _) => self.joins.front().map_or(oldest, |join| join.offset),
-        }
-    }
-
-    /// How many places are kept where a decoder can begin.
-    pub(super) fn count(&self) -> usize {
-        self.joins.len()
-    }
-
-    /// What a decoder needs first that begins at `offset`.
-    pub(super) fn header_at(&self, offset: u64) -> Option<Bytes> {
-        let join = self.before(offset).filter(|_| offset > 0)?;
-        Some(join.header.clone()).filter(|header| !header.is_empty())
-    }
-
-    /// The last join up to `offset`.
-    fn before(&self, offset: u64) -> Option<&Join> {
-        let after = self.joins.partition_point(|join| join.offset <= offset);
-        after.checked_sub(1).and_then(|index| self.joins.get(index))
-    }
-
-    /// Where a decoder can begin.
-    #[cfg(test)]
-    pub(super) fn joins(&self) -> impl Iterator<Item = u64> {
-        self.joins.iter().map(|join| join.offset)
     }
 }

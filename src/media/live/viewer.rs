@@ -164,7 +164,7 @@ mod tests {
         let viewer = viewer(&broadcast);
         assert_eq!(read(&viewer, 0), None);
         for block in ["abcd", "efgh", "ijkl", "mnop"] {
-            broadcast.append(block.into());
+            broadcast.append(block.into()).unwrap();
         }
         assert_eq!(viewer.kept(), Some(4..16));
         assert_eq!(read(&viewer, 3), Some(Read::NotKept));
@@ -181,10 +181,10 @@ mod tests {
     async fn a_viewer_at_the_edge_waits_for_more() {
         let broadcast = Arc::new(Broadcast::new(10, None));
         let viewer = viewer(&broadcast);
-        broadcast.append("ab".into());
+        broadcast.append("ab".into()).unwrap();
         let next = tokio::spawn(viewer.clone().read(2, 10, 0));
         tokio::task::yield_now().await;
-        broadcast.append("cd".into());
+        broadcast.append("cd".into()).unwrap();
         assert_eq!(next.await.unwrap().unwrap(), Read::Bytes("cd".into()));
         let last = tokio::spawn(viewer.read(4, 10, 0));
         tokio::task::yield_now().await;
@@ -197,12 +197,12 @@ mod tests {
         let cache = Arc::new(Cache::new(0));
         let title = Broadcaster::new("a".into(), 100);
         assert!(matches!(title.open(&cache), Err(Error::NothingYet)));
-        assert_eq!(title.send("x".into()), Some(LiveEvent::Started));
-        assert_eq!(title.send("y".into()), None);
+        assert_eq!(title.send("x".into()).unwrap(), Some(LiveEvent::Started));
+        assert_eq!(title.send("y".into()).unwrap(), None);
         let first = title.open(&cache).unwrap().source.validator();
         assert_eq!(title.end(), Some(LiveEvent::Ended(2)));
         assert_eq!(title.end(), None);
-        assert_eq!(title.send("z".into()), Some(LiveEvent::Started));
+        assert_eq!(title.send("z".into()).unwrap(), Some(LiveEvent::Started));
         assert_ne!(title.open(&cache).unwrap().source.validator(), first);
     }
 
@@ -211,7 +211,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let title = Broadcaster::new("a".into(), 1_000).recorded_in(dir.path()).unwrap();
         let bytes: Vec<u8> = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
-        bytes.chunks(700).for_each(|piece| _ = title.send(Bytes::copy_from_slice(piece)));
+        bytes.chunks(700).for_each(|piece| {
+            title.send(Bytes::copy_from_slice(piece)).unwrap();
+        });
         let source = title.open(&Arc::new(Cache::new(0))).unwrap().source;
         assert_eq!(source.kept(), Some(0..200_000));
         let mut read = Vec::new();
@@ -229,7 +231,7 @@ mod tests {
         // The next one takes its name, and not what is read of it.
         title.end();
         let older = title.open(&Arc::new(Cache::new(0))).unwrap().source;
-        title.send("new".into());
+        title.send("new".into()).unwrap();
         while std::fs::read_dir(dir.path()).unwrap().count() < 2 {
             std::thread::yield_now();
         }
