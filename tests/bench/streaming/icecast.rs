@@ -1,8 +1,10 @@
 //! Icecast, with one source.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::peers::{free_address, wait_for};
@@ -27,7 +29,10 @@ impl Icecast {
         let (configuration, logs) = (site.path("icecast.xml"), site.path("icecast-logs"));
         fs::create_dir_all(&logs).unwrap();
         fs::write(&configuration, text(address, listeners, &logs.display().to_string())).unwrap();
-        // It does not run as root; the directory has to be reachable by whom it runs as.
+        // It does not stay root, and has to reach its logs all the same.
+        let allow = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        allow(&site.path(""), 0o711).unwrap();
+        allow(&logs, 0o777).unwrap();
         let mut command = Command::new(PROGRAM);
         command.arg("-c").arg(&configuration);
         let process = Process::start(&command, can_pin().then_some(Core::Server));
