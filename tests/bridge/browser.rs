@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use serde_json::{Value, json};
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Message, WebSocket};
 
 use crate::client::Bridge;
-use crate::common::{next_event, quicstream};
+use crate::common::{Serve, next_event, quicstream};
 use crate::programs::film;
 
 /// How long a page may take over anything.
@@ -194,6 +195,62 @@ fn a_film_plays_and_seeks_in_a_browser_and_survives_the_server() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// Broadcasts a test picture and a tone, which a browser watches: from the newest key frame, and from
+/// longer ago.
+fn a_broadcast_plays(name: &str, codecs: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
+    let mut serve = Serve::start(["--live", &format!("{name}={}", fifo.display())]);
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-loglevel", "error", "-re", "-f", "lavfi"]);
+    ffmpeg.args(["-i", "testsrc=size=320x180:rate=25", "-f", "lavfi", "-i", "sine", "-g", "25"]);
+    ffmpeg.args(codecs.split(' ')).arg("-y").arg(&fifo);
+    let mut producer = ffmpeg.spawn().unwrap();
+    serve.wait_for("live_started");
+    let bridge = Bridge::to(&serve, &[]);
+    let mut tab = Tab::open(&dir.path().join("profile"));
+    tab.call("Page.navigate", json!({ "url": bridge.url }));
+    tab.wait_for("document.querySelectorAll('#titles button').length === 1");
+    // Long enough to be gone back in.
+    tab.wait_for("titles[0].since < Date.now() - 8000");
+    tab.value("document.querySelector('#titles button').click()");
+    tab.wait_for("media !== null && media.played.length > 0 && media.currentTime > 0.5");
+    assert_eq!(tab.value("document.getElementById('broadcast').hidden"), false);
+    tab.wait_for("media.currentTime - media.played.start(0) > 2");
+    let shown = tab.value("document.querySelector('#titles .live').textContent");
+    assert_eq!(shown, "LIVE ");
+    tab.value("window.newest = media.currentTime");
+    tab.value("document.querySelector('[data-ago=\"4000000\"]').click()");
+    tab.wait_for("media.played.length > 0 && media.currentTime - media.played.start(0) > 2");
+    assert_eq!(tab.value("media.currentTime < window.newest"), true, "it went back");
+    tab.value("document.querySelector('[data-ago=\"0\"]').click()");
+    tab.wait_for("media.played.length > 0 && media.currentTime > window.newest");
+    assert_eq!(tab.value("media.error"), Value::Null);
+    assert_eq!(tab.complaints, [""; 0]);
+    if let Some(shots) = std::env::var_os("SCREENSHOTS").map(PathBuf::from) {
+        tab.screenshot(900, "light", shots.join(format!("{name}.png")));
+    }
+    producer.kill().unwrap();
+    producer.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs chromium and ffmpeg"]
+fn a_broadcast_of_webm_plays_in_a_browser_and_goes_back() {
+    a_broadcast_plays("cam.webm", "-c:v libvpx -deadline realtime -b:v 600k -c:a libopus -f webm");
+}
+
+#[test]
+#[ignore = "needs chromium and ffmpeg"]
+fn a_broadcast_of_fragmented_mp4_plays_in_a_browser_and_goes_back() {
+    a_broadcast_plays(
+        "cam.mp4",
+        "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -c:a aac \
+         -movflags frag_keyframe+empty_moov+default_base_moof -f mp4",
+    );
 }
 
 #[test]
