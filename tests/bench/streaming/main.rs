@@ -4,6 +4,7 @@
 //! cargo bench --bench streaming                     everything, under twenty minutes
 //! cargo bench --bench streaming -- --quick          smaller, within 60 s
 //! cargo bench --bench streaming -- bulk pause       only these groups
+//! cargo bench --bench streaming -- --once           one round, of viewers for 20 s
 //! cargo bench --bench streaming -- --peers          and a quinn copy, and nginx to curl
 //! ```
 #![allow(
@@ -92,6 +93,10 @@ impl Scale {
         titles: 100_000,
         pauses: 5,
     };
+
+    fn once(self) -> Self {
+        Self { rounds: 1, viewer_rounds: 1, watch: self.watch.min(Duration::from_secs(20)), ..self }
+    }
 }
 
 type Group = (&'static str, fn(&Site, &Scale, &mut Table));
@@ -119,6 +124,7 @@ fn main() {
         return;
     }
     let scale = if args.contains(&"--quick") { Scale::QUICK } else { Scale::FULL };
+    let scale = if args.contains(&"--once") { scale.once() } else { scale };
     let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     raise_limit();
     let site = Site::new();
