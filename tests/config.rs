@@ -118,7 +118,7 @@ fn trust(config: &PlayConfig) -> String {
     match &config.trust {
         Trust::System { own } => format!("system and {}", name(own.as_deref().unwrap())),
         Trust::Ca(file) => name(file),
-        Trust::Pin(pin) => pin.to_string().replace(':', "")[..4].to_owned(),
+        Trust::Pins(pins) => pins[0].to_string().replace(':', "")[..4].to_owned(),
         Trust::Insecure => "anybody".into(),
     }
 }
@@ -171,11 +171,14 @@ fn rows() -> Vec<Row> {
             ("0.1", "100ms"), ("2", "2s"), Some((&["--max-pause", "31536000"], "31536000s"))),
         row("server.send_memory", Serve(|c| c.server.send_memory.to_string()), "268435456",
             ("1048576", "1048576"), ("1GB", "1000000000"), Some((&["--send-memory", "2MiB"], "2097152"))),
+        row("server.peers", Serve(|c| format!("{:?}", c.server.peers)), "None",
+            ("a:1", "Some(\"a:1\")"), ("[\"a:1\", \"[::1]:2\"]", "Some(\"a:1,[::1]:2\")"),
+            Some((&["--peers", "b:3,c:4"], "Some(\"b:3,c:4\")"))),
         row("server.cache", Serve(|c| c.cache.to_string()), "33554432",
             ("1048576", "1048576"), ("1GB", "1000000000"), Some((&["--cache", "2MiB"], "2097152"))),
-        row("client.host", Play(|c| c.server.host.clone()), "127.0.0.1",
+        row("client.host", Play(|c| c.servers[0].host.clone()), "127.0.0.1",
             ("'a.example'", "a.example"), ("::1", "::1"), Some((&["-H", "c.example"], "c.example"))),
-        row("client.port", Play(|c| c.server.port.to_string()), "9000",
+        row("client.port", Play(|c| c.servers[0].port.to_string()), "9000",
             ("1", "1"), ("2", "2"), Some((&["-p", "65535"], "65535"))),
         row("client.codec", Play(|c| c.client.open.codec.clone()), "h264",
             ("'vp9'", "vp9"), ("264", "264"), Some((&["--codec", "av1"], "av1"))),
@@ -285,7 +288,7 @@ fn the_first_file_that_is_named_or_found_is_read() {
         let path = place.write(path, &format!("client.port = {port}"));
         path.to_str().unwrap().to_owned()
     };
-    let port = |place: &Place, flags: &[&str]| place.play(flags).unwrap().server.port;
+    let port = |place: &Place, flags: &[&str]| place.play(flags).unwrap().servers[0].port;
     assert_eq!(port(&place, &[]), 9000);
     write(&place, "home/.config/quicstream/config.toml", 1);
     assert_eq!(port(&place, &[]), 1);
@@ -464,7 +467,7 @@ fn the_output_is_a_file_stdout_or_nothing() {
 fn the_server_may_be_an_argument_or_flags() {
     let server = |flags: &[&str]| {
         let config = Place::new().play(flags).unwrap();
-        format!("{} {}", config.server.host, config.server.port)
+        format!("{} {}", config.servers[0].host, config.servers[0].port)
     };
     assert_eq!(server(&["media.example"]), "media.example 9000");
     assert_eq!(server(&["media.example:1"]), "media.example 1");
@@ -485,10 +488,10 @@ fn a_url_stands_for_the_flags_that_say_the_same() {
     assert_eq!(trust(&from_url), "AAAA");
 
     let bare = place.play(&["quicstream://host"]).unwrap();
-    assert_eq!((bare.server.port, bare.client.title.as_deref()), (7, None));
+    assert_eq!((bare.servers[0].port, bare.client.title.as_deref()), (7, None));
     assert_eq!(trust(&bare), "ca.pem");
     let titled = place.play(&["quicstream://host", "-p", "2", "--title", "x"]).unwrap();
-    assert_eq!((titled.server.port, titled.client.title.as_deref()), (2, Some("x")));
+    assert_eq!((titled.servers[0].port, titled.client.title.as_deref()), (2, Some("x")));
     assert!(place.play(&["quicstream://host", "--list"]).unwrap().list);
 }
 

@@ -106,7 +106,7 @@ pub(super) async fn link(link: &Link, requests: &Fetches) -> Response<Body> {
     };
     let to_the_microsecond = |seconds: f64| (seconds * 1e6).round() / 1e3;
     json(&State {
-        server: link.server().to_string(),
+        server: link.server(),
         state,
         round_trip: path
             .and_then(|path| path.rtt())

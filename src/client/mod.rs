@@ -95,8 +95,8 @@ pub enum Rate {
 /// Where to play from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// Whom to connect to.
-    pub address: Address,
+    /// Whom to connect to: servers that have the same titles, at least one.
+    pub addresses: Vec<Address>,
     /// Whose certificate to accept.
     pub trust: Trust,
     /// The name to expect in the certificate, where it is not the host's.

@@ -51,8 +51,8 @@ impl Embedded {
         let thread = thread::Builder::new().name("server".into()).spawn(serve)?;
         let (address, fingerprint) = bound.recv().context("the embedded server died")??;
         let server = Remote {
-            address: Address { host: address.ip().to_string(), port: address.port() },
-            trust: Trust::Pin(fingerprint),
+            addresses: vec![Address { host: address.ip().to_string(), port: address.port() }],
+            trust: Trust::Pins(vec![fingerprint]),
             name: None,
             transport,
         };

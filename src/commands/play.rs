@@ -148,7 +148,7 @@ pub(super) fn server(config: &PlayConfig, embedded: Option<&Embedded>) -> Remote
     match embedded {
         Some(embedded) => embedded.server.clone(),
         None => Remote {
-            address: config.server.clone(),
+            addresses: config.servers.clone(),
             trust: config.trust.clone(),
             name: config.server_name.clone(),
             transport: config.transport.clone(),

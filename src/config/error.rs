@@ -94,6 +94,9 @@ pub enum Error {
     /// Two ways to trust a server are set at once.
     #[error("more than one of tls.ca, tls.pin and tls.insecure is set: keep one")]
     TrustTwice,
+    /// More than RETRY_WITH holds.
+    #[error("server.peers names more than 1024 bytes of servers: leave some out")]
+    TooManyPeers,
     /// Two ports.
     #[error("the port is given twice, after the server's name and with --port: keep one")]
     PortTwice,

@@ -78,7 +78,8 @@ pub struct Serve {
 #[derive(Debug, Default, Args)]
 pub struct Play {
     /// The server: HOST, HOST:PORT, an IPv6 address V6, or `[V6]:PORT`; or a URL, such as "serve"
-    /// prints: quicstream://HOST:PORT/TITLE?pin=SHA256HEX, with or without quicstream://
+    /// prints: quicstream://HOST:PORT/TITLE?pin=SHA256HEX, with or without quicstream://. Several
+    /// that have the same titles, A,B:9001, are tried in turn, also after a loss
     /// [default: 127.0.0.1:9000]
     #[arg(value_name = "SERVER", conflicts_with = "host")]
     pub server: Option<Locator>,
@@ -187,12 +188,11 @@ impl From<&Play> for Layer {
         let server = server.as_ref();
         Self {
             client: Client {
-                host: server.map(|server| &server.address.host).or(client.host.as_ref()).cloned(),
-                port: server.and_then(|server| server.address.port).or(client.port),
+                host: server.map(|server| &server.servers).or(client.host.as_ref()).cloned(),
                 ..client.clone()
             },
             trust: Trust {
-                pin: server.and_then(|server| server.pin).or(trust.pin),
+                pin: server.and_then(|server| server.pins.clone()).or_else(|| trust.pin.clone()),
                 ..trust.clone()
             },
             transport: transport.clone(),

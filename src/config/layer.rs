@@ -106,6 +106,7 @@ mod tests {
                 "server.record",
                 "server.tokens",
                 "server.admin",
+                "server.peers",
                 "client.token_file",
                 "client.pause_at",
                 "tls.cert",

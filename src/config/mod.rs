@@ -106,7 +106,7 @@ pub enum Credentials {
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlayConfig {
     /// Whom to connect to.
-    pub server: Address,
+    pub servers: Vec<Address>,
     /// Show the server's titles instead of playing one.
     pub list: bool,
     /// Start this server in the process and play from it instead.

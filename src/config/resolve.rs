@@ -15,7 +15,7 @@ use super::{
     PlayConfig, Report, ServeConfig, Verbosity, tls, tokens,
 };
 use crate::client::{LinkSettings, Start, Target};
-use crate::protocol::{OpenStream, Version};
+use crate::protocol::{MAX_RETRY_WITH, OpenStream, Version};
 use crate::server::ConnectionLimits;
 use crate::session::Offer;
 use crate::session::client::ScriptedPause;
@@ -88,10 +88,7 @@ pub fn play(global: &Global, flags: &Play, environment: &Environment) -> Result<
         serve_config(&layer, listen, Credentials::Ephemeral, report, &mut notices)
     });
     Ok(PlayConfig {
-        server: Address {
-            host: setting!(layer.client.host).into(),
-            port: setting!(layer.client.port).get(),
-        },
+        servers: servers(&layer)?,
         list: flags.list,
         embedded: embedded.transpose()?,
         trust: tls::trust(&layer.trust, environment)?,
@@ -136,9 +133,9 @@ pub fn gen_cert(
 /// What clap lets pass because it depends on the values: which version, and what is in a URL.
 fn refuse_contradictions(flags: &Play) -> Result<(), Error> {
     let server = flags.server.as_ref();
-    let port = server.and_then(|server| server.address.port);
+    let port = server.and_then(|server| server.servers.port());
     let title = server.and_then(|server| server.title.as_ref());
-    let pin = server.and_then(|server| server.pin);
+    let pin = server.and_then(|server| server.pins.as_ref());
     let trust = &flags.trust;
     if port.is_some() && flags.client.port.is_some() {
         return Err(Error::PortTwice);
@@ -169,6 +166,17 @@ fn refuse_contradictions(flags: &Play) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whom to connect to.
+fn servers(layer: &Layer) -> Result<Vec<Address>, Error> {
+    let default_port = setting!(layer.client.port);
+    let servers = setting!(layer.client.host).clone().into_vec().into_iter();
+    let address = |server: super::value::Address| Address {
+        host: server.host.into(),
+        port: server.port.unwrap_or(default_port).get(),
+    };
+    Ok(servers.map(address).collect())
 }
 
 /// The title, in the URL or by its flag.
@@ -242,6 +250,7 @@ fn serve_config(
             open_timeout: setting!(layer.server.open_timeout).get(),
             max_pause: setting!(layer.server.max_pause).get(),
             send_memory: setting!(layer.server.send_memory).get(),
+            peers: peers(layer)?,
             max_rate: setting!(layer.server.max_rate).get(),
             pacing: setting!(layer.server.pacing).into(),
         },
@@ -253,6 +262,14 @@ fn serve_config(
 }
 
 /// The broadcasts. No two have the same title, and only one comes from stdin.
+/// Other servers, as the wire names them.
+fn peers(layer: &Layer) -> Result<Option<String>, Error> {
+    let Some(peers) = layer.server.peers.clone() else { return Ok(None) };
+    let peers: Vec<_> = peers.into_vec().into_iter().map(Address::from).collect();
+    let text = peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    if text.len() > MAX_RETRY_WITH { Err(Error::TooManyPeers) } else { Ok(Some(text)) }
+}
+
 fn live(layer: &Layer) -> Result<LiveConfig, Error> {
     let live = layer.server.live.clone().map(List::into_vec).unwrap_or_default();
     let broadcasts: Vec<_> = live.into_iter().map(|live| (live.title, live.path)).collect();

@@ -10,11 +10,11 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::value::{
-    BitRate, CertificateName, Congestion, Host, Invalid, List, Listen, Live, Name, Pacing, Port,
-    Rate, Seconds, Size, Whole, invalid,
+    BitRate, CertificateName, Congestion, Invalid, List, Listen, Live, Name, Pacing, Peer, Pins,
+    Port, Rate, Seconds, Servers, Size, Whole, invalid,
 };
 use crate::protocol::MAX_CHUNK_SIZE;
-use crate::transport::{Fingerprint, MAX_MTU, MIN_MTU};
+use crate::transport::{MAX_MTU, MIN_MTU};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -173,6 +173,10 @@ settings! {
             /// What may wait in the send buffers of all sessions [default: 256MiB]
             #[arg(long, value_name = "BYTES", help_heading = "Advanced", hide_short_help = true)]
             send_memory: Size<u64, MIB, PIB>,
+            /// Other servers that have the same titles, HOST:PORT, separated by commas: clients go
+            /// there when this one is full, or ends
+            #[arg(long, value_name = "LIST", help_heading = "Limits", hide_short_help = true)]
+            peers: List<Peer>,
             /// The most media to keep in memory of titles that are open more than once
             /// [default: 32MiB]
             #[arg(long, value_name = "BYTES", help_heading = "Advanced", hide_short_help = true)]
@@ -182,10 +186,11 @@ settings! {
     client: ClientSection {
         /// The settings of a client.
         client: Client {
-            /// The server's name or address, without a port [default: 127.0.0.1]
+            /// The server's name or address; several that have the same titles, A,B:9001, are tried in
+            /// turn [default: 127.0.0.1]
             #[arg(short = 'H', long, value_name = "HOST", help_heading = "Network")]
-            host: Host,
-            /// The server's port [default: 9000]
+            host: Servers,
+            /// The port of a server that is named without one [default: 9000]
             #[arg(short, long, value_name = "PORT", help_heading = "Network")]
             port: Port,
             /// Seconds to find and reach the server, and then for each of its answers [default: 10]
@@ -245,9 +250,10 @@ settings! {
             /// "serve" made on this machine]
             #[arg(long, value_name = "FILE", group = "trusted", help_heading = "TLS")]
             ca: PathBuf,
-            /// Trust only the certificate with this SHA-256 fingerprint; colons are allowed
+            /// Trust only the certificate with this SHA-256 fingerprint, or with one of several, A,B;
+            /// colons are allowed
             #[arg(long, value_name = "SHA256HEX", group = "trusted", help_heading = "TLS")]
-            pin: Fingerprint,
+            pin: Pins,
             /// Trust any certificate: anybody on the way can read and change what you play
             #[arg(long, group = "trusted", num_args = 0, default_missing_value = "true")]
             #[arg(help_heading = "TLS")]

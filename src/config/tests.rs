@@ -272,9 +272,10 @@ const PIN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 #[test]
 fn a_url_names_server_title_and_pin() {
     let parts = |text: &str| {
-        let Locator { address: Address { host, port }, title, pin } =
+        let Locator { servers, title, pins } =
             text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-        let pin = pin.is_some_and(|pin| Ok(pin) == PIN.parse());
+        let Address { host, port } = servers.into_vec().remove(0);
+        let pin = pins.is_some_and(|pins| Ok(pins) == PIN.parse());
         (String::from(host), port.map(|port| port.get()), title.map(String::from), pin)
     };
     let with_pin = |url: &str| format!("{url}?pin={PIN}");
@@ -312,6 +313,29 @@ fn a_url_names_server_title_and_pin() {
         (&format!("quicstream://host/a?pin={colons}"), "host", None, Some("a"), true),
     ] {
         assert_eq!(parts(text), (host.into(), port, title.map(str::to_owned), pin), "{text}");
+    }
+}
+
+#[test]
+fn several_servers_and_pins_are_separated_by_commas() {
+    let parts = |text: &str| {
+        let Locator { servers, title, pins } = text.parse().unwrap();
+        let servers = servers.into_vec().into_iter();
+        let server = |Address { host, port }| (String::from(host), port.map(|port| port.get()));
+        let pins = pins.map_or(0, |pins: Pins| pins.into_vec().len());
+        (servers.map(server).collect::<Vec<_>>(), title.map(String::from), pins)
+    };
+    let server = |host: &str, port| (host.to_owned(), port);
+    let both = vec![server("a.example", None), server("b.example", Some(9001))];
+    assert_eq!(parts("a.example,b.example:9001"), (both.clone(), None, 0));
+    assert_eq!(
+        parts(&format!("quicstream://a.example,b.example:9001/a,b.mp4?pin={PIN},{PIN}")),
+        (both, Some("a,b.mp4".to_owned()), 2)
+    );
+    let v6 = vec![server("::1", Some(1)), server("::2", None), server("c", None)];
+    assert_eq!(parts("[::1]:1,[::2],c/x"), (v6, Some("x".to_owned()), 0));
+    for text in ["a,", ",a", "a,,b", "quicstream://a,/x", "a,b:0"] {
+        assert!(text.parse::<Locator>().is_err(), "{text}");
     }
 }
 
@@ -374,10 +398,12 @@ fn a_url_that_is_made_is_read_back() {
             for pin in [None, Some(&pin)] {
                 let made = url(host, port, title, pin);
                 let read: Locator = made.parse().unwrap_or_else(|error| panic!("{made}: {error}"));
-                assert_eq!(String::from(read.address.host), host, "{made}");
-                assert_eq!(read.address.port.map(|port| port.get()), Some(port), "{made}");
+                let address = read.servers.into_vec().remove(0);
+                assert_eq!(String::from(address.host), host, "{made}");
+                assert_eq!(address.port.map(|port| port.get()), Some(port), "{made}");
                 assert_eq!(read.title.map(String::from).as_deref(), title, "{made}");
-                assert_eq!(read.pin.as_ref(), pin, "{made}");
+                let pins = read.pins.map(Pins::into_vec);
+                assert_eq!(pins.as_ref().and_then(|pins| pins.first()), pin, "{made}");
                 assert!(!made.contains(|char: char| " '\"`$&;|*!\\()<>".contains(char)), "{made}");
             }
         }

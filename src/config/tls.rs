@@ -53,13 +53,13 @@ fn own_files(environment: &Environment) -> Result<(PathBuf, PathBuf), Error> {
 
 /// Whom a client trusts.
 pub(super) fn trust(trust: &settings::Trust, environment: &Environment) -> Result<Trust, Error> {
-    match (&trust.ca, trust.pin, trust.insecure == Some(true)) {
+    match (&trust.ca, &trust.pin, trust.insecure == Some(true)) {
         (None, None, false) => {
             let own = environment.state_dir().map(|state| state.join("cert.pem"));
             Ok(Trust::System { own })
         }
         (Some(ca), None, false) => Ok(Trust::Ca(ca.clone())),
-        (None, Some(pin), false) => Ok(Trust::Pin(pin)),
+        (None, Some(pins), false) => Ok(Trust::Pins(pins.clone().into_vec())),
         (None, None, true) => Ok(Trust::Insecure),
         _ => Err(Error::TrustTwice),
     }

@@ -14,7 +14,7 @@ pub use codes::{CloseReason, NackCode};
 pub use decoder::{Decoder, Frame, MAX_BODY, MAX_CONTROL_BODY, Role};
 pub use error::Error;
 pub use header::{HEADER_LEN, Header, Kind, Version};
-pub use options::{Digest, MAX_TITLE, MAX_TOKEN, Options};
+pub use options::{Digest, MAX_RETRY_WITH, MAX_TITLE, MAX_TOKEN, Options};
 pub use payload::Payload;
 pub use pdu::{CHUNK_PREFIX_LEN, Chunk, MAX_ENTRIES, OpenAck, OpenStream, Pdu};
 

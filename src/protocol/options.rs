@@ -14,6 +14,8 @@ const MAX_VALIDATOR: usize = 64;
 pub const MAX_TOKEN: usize = 4 * 1024;
 /// The longest REASON, in bytes.
 const MAX_REASON: usize = 512;
+/// The longest RETRY_WITH, in bytes.
+pub const MAX_RETRY_WITH: usize = 1024;
 /// The number of BLAKE3-256 among the digest algorithms.
 const BLAKE3: u8 = 1;
 
@@ -97,6 +99,8 @@ options! {
     edge: Option<u64> = 16, (8..=8), |offset| format!("edge {offset}");
     /// Of a broadcast: so many milliseconds ago, or earlier, where a decoder can begin.
     start_ago: Option<u32> = 17, (4..=4), |millis| format!("start {millis} ms ago");
+    /// Other servers that have the same titles: HOST:PORT, separated by commas.
+    retry_with: Option<String> = 18, (1..=MAX_RETRY_WITH), |others| format!("or {others:?}");
     /// When the media was last changed, milliseconds since the Unix epoch.
     modified: Option<u64> = 19, (8..=8), |millis| format!("modified {millis} ms after 1970");
     /// The client has no use for a digest. An addition: with a value it means something else to

@@ -13,7 +13,7 @@ use super::event::ServeEvent;
 use super::sender::{Heartbeat, SendOutcome, SessionSender};
 use super::sessions::SessionPhase;
 use super::tokens::TokenChanges;
-use crate::protocol::{CloseReason, Frame, Options, Pdu, Version};
+use crate::protocol::{CloseReason, Frame, NackCode, Options, Pdu, Version};
 use crate::session::Time;
 use crate::session::server::{Action, Delivery, Input, Reason, Refusal, ServerSession, State};
 use crate::transport::{self, Incoming, Outgoing, ReceiveError};
@@ -266,9 +266,11 @@ impl Driver {
         };
         let code = code.to_wire(self.context.handle.version());
         self.context.server.counters.refused.add(code, 1);
+        let is_busy = code == NackCode::Busy as u16;
         let options = Options {
             retry_after,
             oldest,
+            retry_with: self.context.server.settings.peers.clone().filter(|_| is_busy),
             ..reason.as_deref().map(Options::reason).unwrap_or_default()
         };
         self.sender.queue(&Pdu::OpenNack(code, options));
@@ -285,7 +287,9 @@ impl Driver {
             self.context.server.counters.limits.add(reason.name(), 1);
         }
         let words = is_limit.then(|| reason.to_string());
-        self.sender.close(code, words.as_deref());
+        let is_elsewhere = is_limit || code == CloseReason::SHUTDOWN;
+        let peers = self.context.server.settings.peers.clone().filter(|_| is_elsewhere);
+        self.sender.close(code, words.as_deref(), peers);
     }
 
     /// Ends the connection with an error. Version 2 says why before.
@@ -295,7 +299,7 @@ impl Driver {
             self.context.server.counters.limits.add(reason.name(), 1);
         }
         if self.context.handle.version() != Version::V1 {
-            self.sender.close(code, Some(&reason.to_string()));
+            self.sender.close(code, Some(&reason.to_string()), None);
             let _ = timeout(ABORT_GRACE, self.sender.push(false)).await;
         }
         self.context.handle.close(code.0);

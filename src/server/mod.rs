@@ -59,6 +59,8 @@ pub struct ServeSettings {
     pub max_pause: Duration,
     /// What may wait in the send buffers of all sessions, bytes.
     pub send_memory: u64,
+    /// Other servers that have the same titles, as RETRY_WITH names them.
+    pub peers: Option<String>,
 }
 
 impl ServeSettings {

@@ -189,14 +189,20 @@ impl SessionSender {
         self.owed_heartbeat = Some(heartbeat);
     }
 
-    /// Queues CLOSE_STREAM and the end of the stream.
-    pub(super) fn close(&mut self, reason: CloseReason, text: Option<&str>) {
+    /// Queues CLOSE_STREAM and the end of the stream, and names the servers to try instead.
+    pub(super) fn close(
+        &mut self,
+        reason: CloseReason,
+        text: Option<&str>,
+        retry_with: Option<String>,
+    ) {
         self.owed_heartbeat = None;
         self.catalogue = None;
         let digest = self.session.as_ref().and_then(|session| session.grant.media.digest());
         let whole = self.session.as_ref().is_some_and(|session| session.grant.end.is_none());
         let digest = digest.filter(|_| reason == CloseReason::COMPLETE && whole);
-        let options = Options { digest, ..text.map(Options::reason).unwrap_or_default() };
+        let options =
+            Options { digest, retry_with, ..text.map(Options::reason).unwrap_or_default() };
         self.queue(&Pdu::Close(reason, options));
         self.outgoing.finish();
     }

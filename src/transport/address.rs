@@ -1,7 +1,10 @@
 //! Whom to connect to, and from where.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::str::FromStr;
 use std::{fmt, io};
+
+use super::certificate::is_server_name;
 
 /// Who to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,27 @@ impl Address {
     /// The name to expect in the certificate: the host without the interface of `fe80::1%eth0`.
     pub fn certificate_name(&self) -> &str {
         self.host.split_once('%').map_or(&self.host, |(address, _)| address)
+    }
+}
+
+/// A text is not a host and a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not a host and a port")]
+pub struct AddressError;
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    /// `HOST:PORT`, where an IPv6 address stands in square brackets.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (host, port) = text.rsplit_once(':').ok_or(AddressError)?;
+        let port = port.parse().ok().filter(|port| *port > 0).ok_or(AddressError)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match bare {
+            Some(ip) => Some(ip).filter(|ip| ip.parse::<Ipv6Addr>().is_ok()),
+            None => Some(host).filter(|host| is_server_name(host) && !host.contains(':')),
+        };
+        Ok(Self { host: host.ok_or(AddressError)?.to_owned(), port })
     }
 }
 

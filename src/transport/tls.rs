@@ -27,8 +27,8 @@ pub enum Trust {
     },
     /// One that carries the server's name and chains up to a certificate in this PEM file.
     Ca(PathBuf),
-    /// The one with this fingerprint, whatever its name, dates and issuer.
-    Pin(Fingerprint),
+    /// One with such a fingerprint, whatever its name, dates and issuer.
+    Pins(Vec<Fingerprint>),
     /// Any: the connection is encrypted, to nobody knows whom.
     Insecure,
 }
@@ -124,6 +124,13 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { cipher_suites: suites, ..aws_lc_rs::default_provider() })
 }
 
+/// What was pinned, in words.
+fn which_was_pinned(pinned: &[Fingerprint]) -> String {
+    let listed: Vec<_> = pinned.iter().map(ToString::to_string).collect();
+    let which = if listed.len() == 1 { "the one that was" } else { "one of those that were" };
+    format!("{which} pinned ({})", listed.join(", "))
+}
+
 fn alpn(versions: &[Version]) -> Vec<Vec<u8>> {
     versions.iter().map(|version| version.alpn().as_bytes().to_vec()).collect()
 }
@@ -133,7 +140,7 @@ fn alpn(versions: &[Version]) -> Vec<Vec<u8>> {
 enum Policy {
     System(SystemRoots),
     Ca(NamedRoots),
-    Pin(Fingerprint),
+    Pins(Vec<Fingerprint>),
     Insecure,
 }
 
@@ -142,7 +149,7 @@ impl Policy {
         match trust {
             Trust::System { own } => Ok(Self::System(SystemRoots::new(own.clone(), provider))),
             Trust::Ca(path) => NamedRoots::read(path, provider).map(Self::Ca),
-            Trust::Pin(fingerprint) => Ok(Self::Pin(*fingerprint)),
+            Trust::Pins(fingerprints) => Ok(Self::Pins(fingerprints.clone())),
             Trust::Insecure => Ok(Self::Insecure),
         }
     }
@@ -175,10 +182,10 @@ impl ServerCertVerifier for Verifier {
         };
         let judged = match &self.policy {
             Policy::Insecure => Ok(()),
-            Policy::Pin(pinned) if *pinned == fingerprint => Ok(()),
-            Policy::Pin(pinned) => Err((
+            Policy::Pins(pinned) if pinned.contains(&fingerprint) => Ok(()),
+            Policy::Pins(pinned) => Err((
                 rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure),
-                format!("the server's certificate is not the one that was pinned ({pinned})"),
+                format!("the server's certificate is not {}", which_was_pinned(pinned)),
                 "the server has a new certificate, or somebody else answers in its name: ask its \
                  owner which fingerprint is right"
                     .to_owned(),

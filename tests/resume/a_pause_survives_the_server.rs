@@ -50,6 +50,7 @@ fn offers(max_pause: Duration) -> server::ServeSettings {
         open_timeout: Duration::from_secs(10),
         max_pause,
         send_memory: 1 << 28,
+        peers: None,
     }
 }
 
@@ -169,8 +170,8 @@ struct Playing {
 impl Playing {
     fn start(home: &Path, port: u16) -> Self {
         let whom = client::Remote {
-            address: Address { host: "127.0.0.1".into(), port },
-            trust: Trust::Pin(identity(home).fingerprint()),
+            addresses: vec![Address { host: "127.0.0.1".into(), port }],
+            trust: Trust::Pins(vec![identity(home).fingerprint()]),
             name: None,
             transport: transport(),
         };

@@ -149,6 +149,16 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                 continue;
             }
             let Some(loss) = Loss::of(&ended, &self.resume) else { return ended };
+            if loss.sends_away && self.link.pass_over(loss.others.as_deref()).await {
+                self.reporter.reconnecting(
+                    retries.attempt(),
+                    Duration::ZERO,
+                    self.resume.position,
+                    loss.cause,
+                );
+                left = retries.left(&self.resume, Instant::now()).max(LEAST_PATIENCE);
+                continue;
+            }
             if loss.waits_for_user && !self.wait_for_resume(&loss).await {
                 return Ok(Ended::Session(End::Stopped));
             }
@@ -230,6 +240,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
 
     /// Runs a session to its end.
     async fn stream(&mut self, opened: Opened) -> Result<Outcome, Error> {
+        self.link.note_granted();
         let Opened { connected, granted } = opened;
         let handle = connected.handle().clone();
         let outcome = SessionDriver::run(granted, handle, self.context()).await;
@@ -350,7 +361,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
     fn context(&mut self) -> FetchContext<'_, R> {
         FetchContext {
             settings: self.settings,
-            server: self.link.remote(),
+            server: self.link.server(),
             sink: &self.sink,
             commands: &mut self.commands,
             reporter: &mut self.reporter,

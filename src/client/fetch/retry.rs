@@ -23,6 +23,10 @@ pub(super) struct Loss {
     not_before: Duration,
     /// The server is busy.
     busy: bool,
+    /// Another server may have room, or not be about to end.
+    pub(super) sends_away: bool,
+    /// Such servers, where this one names some.
+    pub(super) others: Option<String>,
     /// It is tried again only if media came since the last such loss.
     once: bool,
     /// The server does not keep paused sessions: it is tried again when the play is resumed.
@@ -48,11 +52,15 @@ impl Loss {
                 }
                 End::Closed { reason, .. } => Self::of_close(*reason, resume),
                 End::Refused { code, .. } if *code == NackCode::Busy as u16 => {
-                    Some(Self { busy: true, ..Self::default() })
+                    Some(Self { busy: true, sends_away: true, ..Self::default() })
                 }
                 _ => None,
             }
-            .map(|loss| Self { not_before: end.retry_after().unwrap_or_default(), ..loss }),
+            .map(|loss| Self {
+                not_before: end.retry_after().unwrap_or_default(),
+                others: end.retry_with().map(str::to_owned),
+                ..loss
+            }),
             _ => None,
         }
         .map(|loss| Self { cause: cause(ended), ..loss })
@@ -61,9 +69,13 @@ impl Loss {
     fn of_close(reason: CloseReason, resume: &ResumeState) -> Option<Self> {
         let paused = resume.paused_by_user || resume.paused_by_sink;
         match reason {
-            CloseReason::SHUTDOWN | CloseReason::TIMEOUT => Some(Self::default()),
+            CloseReason::SHUTDOWN => Some(Self { sends_away: true, ..Self::default() }),
+            CloseReason::TIMEOUT => Some(Self::default()),
             CloseReason::MEDIA => Some(Self { once: true, ..Self::default() }),
-            CloseReason::LIMIT => Some(Self { waits_for_user: paused, ..Self::default() }),
+            CloseReason::LIMIT => {
+                let sends_away = !paused;
+                Some(Self { waits_for_user: paused, sends_away, ..Self::default() })
+            }
             _ => None,
         }
     }
@@ -214,12 +226,12 @@ mod tests {
     }
 
     fn closed(reason: CloseReason) -> Result<Ended, Error> {
-        Ok(Ended::Session(End::Closed { reason, text: None, retry_after: None }))
+        Ok(Ended::Session(End::Closed { reason, text: None, retry_after: None, retry_with: None }))
     }
 
     fn busy(retry_after: Option<Duration>) -> Result<Ended, Error> {
         let code = NackCode::Busy as u16;
-        Err(Error::Session(End::Refused { code, reason: None, retry_after }))
+        Err(Error::Session(End::Refused { code, reason: None, retry_after, retry_with: None }))
     }
 
     /// How often a session is tried again that is lost after so many bytes each time, one second

@@ -14,7 +14,7 @@ use crate::client::event::PlayEvent;
 use crate::client::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
 use crate::client::progress::Reporter;
 use crate::client::sink::Sink;
-use crate::client::{Error, PlayCommand, PlaySettings, Remote};
+use crate::client::{Error, PlayCommand, PlaySettings};
 use crate::protocol::{CloseReason, OpenAck, Options, Payload, Pdu, Version};
 use crate::session::client::{Action, Cause, ClientSession, End, Input, State};
 use crate::transport::{ConnectionHandle, Incoming, Outgoing, ReceiveError};
@@ -42,7 +42,8 @@ pub(super) enum Outcome {
 
 /// What a driver works with, and does not own.
 pub(super) struct FetchContext<'a, R> {
-    pub(super) server: &'a Remote,
+    /// What the server is called.
+    pub(super) server: String,
     pub(super) settings: &'a PlaySettings,
     pub(super) sink: &'a Sink,
     pub(super) commands: &'a mut mpsc::UnboundedReceiver<PlayCommand>,
@@ -176,7 +177,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         }
         // Version 1 has no digests.
         let hash = resume.is_verified() && self.connection.version() != Version::V1;
-        sink.begin(resume.origin(server.address.to_string()), hash);
+        sink.begin(resume.origin(server.clone()), hash);
         let modified = options.modified.map(Duration::from_millis);
         let modified = modified.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
         modified.into_iter().for_each(|modified| sink.date(modified));

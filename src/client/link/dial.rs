@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::transport::{Address, Connection, Connector, Error, Fingerprint};
 
@@ -16,13 +16,65 @@ use crate::transport::{Address, Connection, Connector, Error, Fingerprint};
 /// (RFC 8305 recommends 250 ms).
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// How long a server has the field to itself before the next one is tried beside it. One that says
+/// that it is not there makes room at once.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Connects to the first of several servers that answers, in turn, and returns what it is known by;
+/// expects `name` in its certificate, or its own.
+///
+/// # Errors
+/// None answered within `answer_within`; of several failures that of the server that got furthest.
+pub(super) async fn dial(
+    connector: &Arc<Connector>,
+    servers: Vec<(usize, Address)>,
+    name: Option<&str>,
+    answer_within: Duration,
+) -> Result<(usize, Connection, Fingerprint), Error> {
+    let deadline = Instant::now() + answer_within;
+    let mut servers = servers.into_iter();
+    let mut attempts = JoinSet::new();
+    let mut failure = Failure::default();
+    loop {
+        if let Some((number, server)) = servers.next() {
+            let name = name.unwrap_or(server.certificate_name()).to_owned();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let connector = connector.clone();
+            attempts.spawn(async move {
+                let (connection, fingerprint) = dial_one(&connector, &server, &name, left).await?;
+                Ok((number, connection, fingerprint))
+            });
+        }
+        let turn = if servers.len() > 0 { TURN } else { Duration::MAX };
+        match timeout(turn, attempts.join_next()).await {
+            Ok(Some(Ok(Ok(connected)))) => return Ok(connected),
+            Ok(Some(Ok(Err(error)))) => failure.note(error),
+            Ok(None) => return Err(failure.0.unwrap_or(Error::Closed)),
+            // It is the next one's turn, or one has panicked, which was said.
+            Err(_) | Ok(Some(Err(_))) => {}
+        }
+    }
+}
+
+/// The failure of the attempt that got furthest.
+#[derive(Default)]
+struct Failure(Option<Error>);
+
+impl Failure {
+    fn note(&mut self, error: Error) {
+        if self.0.as_ref().is_none_or(|failure| failure.reached() < error.reached()) {
+            self.0 = Some(error);
+        }
+    }
+}
+
 /// Connects to the first address of a name that answers, and expects `certificate_name` in its
 /// certificate.
 ///
 /// # Errors
 /// The name has no address, or no address answered within `answer_within`, which the name server's
 /// answer counts into; of several failures that of the address that got furthest.
-pub(super) async fn dial(
+async fn dial_one(
     connector: &Arc<Connector>,
     server: &Address,
     certificate_name: &str,
@@ -48,25 +100,20 @@ pub(super) async fn dial(
             connector.connect(address, &name).await
         });
     }
-    let mut failure: Option<Error> = None;
-    let mut fail = |error: Error| {
-        if failure.as_ref().is_none_or(|failure| failure.reached() < error.reached()) {
-            failure = Some(error);
-        }
-    };
+    let mut failure = Failure::default();
     loop {
         match timeout_at(deadline, attempts.join_next()).await {
             Ok(Some(Ok(Ok(connected)))) => return Ok(connected),
-            Ok(Some(Ok(Err(error)))) => fail(error),
+            Ok(Some(Ok(Err(error)))) => failure.note(error),
             Ok(Some(Err(_))) => {}
             Ok(None) => break,
             Err(_) => {
-                fail(Error::NoAnswer { server: server.to_string(), after: answer_within });
+                failure.note(Error::NoAnswer { server: server.to_string(), after: answer_within });
                 break;
             }
         }
     }
-    Err(failure.unwrap_or_else(|| resolve_error(io::ErrorKind::NotFound.into())))
+    Err(failure.0.unwrap_or_else(|| resolve_error(io::ErrorKind::NotFound.into())))
 }
 
 /// The addresses of a server. The system's resolver blocks, for longer than anybody waits where a

@@ -5,10 +5,11 @@ mod dial;
 mod nearest;
 mod open;
 mod questions;
+mod servers;
 mod tries;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -17,13 +18,14 @@ use tokio::time::Instant;
 use super::{Error, Remote, Secret, Title};
 use crate::protocol::Version;
 use crate::session::Allowance;
-use crate::transport::{self, Address, Connection, ConnectionHandle, Connector, Fingerprint};
+use crate::transport::{self, Connection, ConnectionHandle, Connector, Fingerprint};
 
 pub(super) use nearest::nearest;
 pub(super) use open::{FAREWELL, Granted, Request, cut, open, say_violation};
 pub use questions::Description;
 use questions::describe;
 pub(super) use questions::{MAX_CATALOGUE, size, titles};
+use servers::Servers;
 pub(super) use tries::Tries;
 
 /// Sessions on one connection: a server keeps one of its streams for LIST.
@@ -49,15 +51,15 @@ pub struct LinkSettings {
     pub shared: bool,
 }
 
-/// The way to a server. Clones share it.
+/// The way to a server, or to several that have the same titles. Clones share it.
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);
 
 struct Inner {
-    remote: Remote,
     connector: Arc<Connector>,
-    /// The name to expect in the certificate.
-    name: String,
+    /// The name to expect in each certificate, where it is not the host's.
+    name: Option<String>,
+    servers: std::sync::Mutex<Servers>,
     settings: LinkSettings,
     /// The connection that the next session goes over, if it is shared.
     current: Mutex<Option<Connected>>,
@@ -65,7 +67,7 @@ struct Inner {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("server", &self.0.remote.address).finish_non_exhaustive()
+        f.debug_struct("Link").field("servers", &self.0.servers).finish_non_exhaustive()
     }
 }
 
@@ -128,26 +130,40 @@ impl Link {
     /// # Errors
     /// The trusted certificates cannot be read.
     pub fn new(remote: &Remote, settings: LinkSettings) -> Result<Self, Error> {
-        let Remote { address, trust, name, transport } = remote;
+        let Remote { addresses, trust, name, transport } = remote;
         let LinkSettings { versions, connect_timeout, shared } = &settings;
         let streams = if *shared { MAX_SESSIONS } else { 1 };
         let connector = Connector::new(transport, trust, versions, *connect_timeout, streams)?;
         Ok(Self(Arc::new(Inner {
-            remote: remote.clone(),
             connector: Arc::new(connector),
-            name: name.as_deref().unwrap_or(address.certificate_name()).to_owned(),
+            name: name.clone(),
+            servers: std::sync::Mutex::new(Servers::new(addresses.clone())),
             settings,
             current: Mutex::new(None),
         })))
     }
 
-    /// Where the server is.
-    pub fn server(&self) -> &Address {
-        &self.0.remote.address
+    /// Where the server is that is in use, or that is tried first.
+    pub fn server(&self) -> String {
+        self.servers().to_string()
     }
 
-    pub(super) fn remote(&self) -> &Remote {
-        &self.0.remote
+    fn servers(&self) -> MutexGuard<'_, Servers> {
+        self.0.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that a server granted a session.
+    pub(super) fn note_granted(&self) {
+        self.servers().note_granted();
+    }
+
+    /// Goes to the next server, after the one in use has sent the client away, perhaps to others that
+    /// it names. Returns false where all of them have, one after the other.
+    pub(super) async fn pass_over(&self, others: Option<&str>) -> bool {
+        *self.0.current.lock().await = None;
+        let mut servers = self.servers();
+        others.into_iter().for_each(|others| servers.learn(others));
+        servers.pass_over()
     }
 
     /// How long to wait for each answer.
@@ -180,9 +196,11 @@ impl Link {
     }
 
     async fn dial(&self, patience: Duration) -> Result<Connected, transport::Error> {
-        let Inner { connector, remote, name, .. } = &*self.0;
-        let dialed = dial::dial(connector, &remote.address, name, patience).await?;
-        let (connection, fingerprint) = dialed;
+        let Inner { connector, name, .. } = &*self.0;
+        let servers = self.servers().in_turn();
+        let dialed = dial::dial(connector, servers, name.as_deref(), patience).await?;
+        let (server, connection, fingerprint) = dialed;
+        self.servers().prefer(server);
         Ok(Connected {
             connection: Arc::new(connection),
             fingerprint,

@@ -94,7 +94,7 @@ impl Tries {
                 Ok(tried) => return tried,
                 Err(_) if began.elapsed() < answer_within => {}
                 Err(_) => {
-                    let server = self.link.server().to_string();
+                    let server = self.link.server();
                     return Err(transport::Error::NoAnswer { server, after: answer_within }.into());
                 }
             }

@@ -1,4 +1,4 @@
-//! What to play from where, in one argument: a server's address, or a URL.
+//! What to play from where, in one argument: the address of a server or of several, or a URL.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-use super::{Address, Invalid, Title};
+use super::{Address, Invalid, Pins, Servers, Title};
 use crate::transport::Fingerprint;
 
 const SCHEME: &str = "quicstream";
@@ -17,15 +17,15 @@ const SCHEME: &str = "quicstream";
 const ESCAPED: AsciiSet =
     NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A server, and a title and a fingerprint where they were given.
+/// Servers, and a title and fingerprints where they were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locator {
-    /// The server.
-    pub address: Address,
+    /// Which have the title.
+    pub servers: Servers,
     /// What to play.
     pub title: Option<Title>,
-    /// The certificate to trust.
-    pub pin: Option<Fingerprint>,
+    /// The certificates to trust.
+    pub pins: Option<Pins>,
 }
 
 impl FromStr for Locator {
@@ -37,36 +37,56 @@ impl FromStr for Locator {
         let url = match has_scheme {
             true => text.to_owned(),
             false if text.contains('/') => format!("{SCHEME}://{text}"),
-            false => return Ok(Self { address: text.parse()?, title: None, pin: None }),
+            false => return Ok(Self { servers: text.parse()?, title: None, pins: None }),
         };
+        let (url, others) = split_others(&url);
         let (url, interface) = split_interface(&url);
-        match Url::parse(&url) {
-            Ok(url) => Self::from_url(&url, interface),
-            Err(error) => Err(Invalid(format!("{text:?} is not a URL: {error}"))),
-        }
+        let (first, title, pins) = match Url::parse(&url) {
+            Ok(url) => from_url(&url, interface)?,
+            Err(error) => return Err(Invalid(format!("{text:?} is not a URL: {error}"))),
+        };
+        let servers = match others {
+            None => Servers::one(first),
+            Some(others) => Servers::of(first, others.parse()?),
+        };
+        Ok(Self { servers, title, pins })
     }
 }
 
-impl Locator {
-    fn from_url(url: &Url, interface: Option<&str>) -> Result<Self, Invalid> {
-        if url.scheme() != SCHEME {
-            let problem = format!("a URL begins with {SCHEME}:// here, not {}://", url.scheme());
-            return Err(Invalid(problem));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(Invalid("a URL has no user name and no password here".into()));
-        }
-        if url.fragment().is_some() {
-            return Err(Invalid("a URL ends before a \"#\" here: write %23 in a title".into()));
-        }
-        let port = url.port().map(|port| port.to_string().parse()).transpose()?;
-        let host = url.host_str().unwrap_or_default();
-        let host = match interface {
-            Some(interface) => format!("{}%{interface}]", host.trim_end_matches(']')).parse()?,
-            None => host.parse()?,
-        };
-        Ok(Self { address: Address { host, port }, title: title(url)?, pin: pin(url)? })
+/// What a URL of one server says: the server, the title and the certificates to trust.
+fn from_url(
+    url: &Url,
+    interface: Option<&str>,
+) -> Result<(Address, Option<Title>, Option<Pins>), Invalid> {
+    if url.scheme() != SCHEME {
+        let problem = format!("a URL begins with {SCHEME}:// here, not {}://", url.scheme());
+        return Err(Invalid(problem));
     }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Invalid("a URL has no user name and no password here".into()));
+    }
+    if url.fragment().is_some() {
+        return Err(Invalid("a URL ends before a \"#\" here: write %23 in a title".into()));
+    }
+    let port = url.port().map(|port| port.to_string().parse()).transpose()?;
+    let host = url.host_str().unwrap_or_default();
+    let host = match interface {
+        Some(interface) => format!("{}%{interface}]", host.trim_end_matches(']')).parse()?,
+        None => host.parse()?,
+    };
+    Ok((Address { host, port }, title(url)?, pins(url)?))
+}
+
+/// Takes the servers after the first out of a URL, which has one as far as its parser knows.
+fn split_others(url: &str) -> (Cow<'_, str>, Option<&str>) {
+    let split = || {
+        let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| !scheme.contains('/'))?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (servers, after) = rest.split_at_checked(end)?;
+        let (first, others) = servers.split_once(',')?;
+        Some((format!("{scheme}://{first}{after}").into(), Some(others)))
+    };
+    split().unwrap_or((url.into(), None))
 }
 
 /// Takes the interface out of a URL's `[fe80::1%eth0]`, or `[fe80::1%25eth0]` as RFC 6874 writes
@@ -90,19 +110,20 @@ fn title(url: &Url) -> Result<Option<Title>, Invalid> {
     (!title.is_empty()).then(|| title.parse()).transpose()
 }
 
-fn pin(url: &Url) -> Result<Option<Fingerprint>, Invalid> {
-    let mut pin = None;
+fn pins(url: &Url) -> Result<Option<Pins>, Invalid> {
+    let mut pins = None;
     for (key, value) in url.query_pairs() {
         if key != "pin" {
             let problem = format!("{key:?} means nothing in the URL, only \"pin\" does");
             return Err(Invalid(format!("{problem}: write %3F for a \"?\" in a title")));
         }
         let value = value.parse().map_err(|error| Invalid(format!("the URL's pin: {error}")))?;
-        if pin.replace(value).is_some() {
-            return Err(Invalid("the URL has more than one pin: keep one".into()));
+        if pins.replace(value).is_some() {
+            let problem = "the URL has more than one pin: separate several by commas";
+            return Err(Invalid(problem.into()));
         }
     }
-    Ok(pin)
+    Ok(pins)
 }
 
 /// The URL that `play` takes for a title of a server. With a pin it belongs in quotes where a

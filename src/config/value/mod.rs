@@ -8,6 +8,7 @@ mod live;
 mod locator;
 mod number;
 mod player;
+mod servers;
 mod text;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub use live::Live;
 pub use locator::{Locator, url};
 pub use number::{BitRate, Rate, Seconds, Size, Start, Whole};
 pub use player::PlayerCommand;
+pub use servers::{Peer, Pins, Servers};
 pub use text::{Congestion, Pacing, Protocol, Text};
 
 /// A port to connect to.

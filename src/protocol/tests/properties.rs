@@ -37,6 +37,7 @@ fn any_options(version: Version) -> BoxedStrategy<Options> {
             let [start_offset, total_size, rate, end_offset, modified, oldest, edge] = longs;
             let [retry_after, bitrate, header_length, start_ago] = ints;
             let (live, unverified, digest) = flags;
+            let retry_with = modified.map(|number| format!("a:{number},b:1"));
             Options {
                 title,
                 start_offset,
@@ -49,6 +50,7 @@ fn any_options(version: Version) -> BoxedStrategy<Options> {
                 live,
                 digest,
                 retry_after,
+                retry_with,
                 bitrate,
                 end_offset,
                 header_length,

@@ -23,6 +23,8 @@ pub enum End {
         reason: Option<String>,
         /// When to try again, if it makes sense.
         retry_after: Option<Duration>,
+        /// Other servers that have the same titles: HOST:PORT, separated by commas.
+        retry_with: Option<String>,
     },
     /// The server closed the session before the media was complete.
     #[error("the server closed the session: {reason}{}", in_words(text.as_deref()))]
@@ -33,6 +35,8 @@ pub enum End {
         text: Option<String>,
         /// When to try again, if it makes sense.
         retry_after: Option<Duration>,
+        /// Other servers that have the same titles: HOST:PORT, separated by commas.
+        retry_with: Option<String>,
     },
     /// The server did not answer OPEN_STREAM in time.
     #[error("the server did not answer OPEN_STREAM within {} s", seconds(*.0))]
@@ -57,12 +61,14 @@ pub enum End {
 impl End {
     pub(crate) fn refused(code: u16, options: Options) -> Self {
         let retry_after = retry_after(&options);
-        Self::Refused { code, reason: options.reason, retry_after }
+        let Options { reason, retry_with, .. } = options;
+        Self::Refused { code, reason, retry_after, retry_with }
     }
 
     pub(super) fn closed(reason: CloseReason, options: Options) -> Self {
         let retry_after = retry_after(&options);
-        Self::Closed { reason, text: options.reason, retry_after }
+        let Options { reason: text, retry_with, .. } = options;
+        Self::Closed { reason, text, retry_after, retry_with }
     }
 
     /// Whether the server did not keep to the protocol, or to its word.
@@ -74,6 +80,16 @@ impl End {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } | Self::Closed { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Other servers to try instead, if it named any.
+    pub fn retry_with(&self) -> Option<&str> {
+        match self {
+            Self::Refused { retry_with, .. } | Self::Closed { retry_with, .. } => {
+                retry_with.as_deref()
+            }
             _ => None,
         }
     }

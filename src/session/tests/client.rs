@@ -80,7 +80,7 @@ fn table(input: &Input) -> [Cell; 8] {
                 [ignore(), accepted, ignore(), ignore(), ignore(), ignore(), ignore(), nothing()]
             }
             Pdu::OpenNack(code, options) => {
-                let refused = End::Refused { code: *code, reason: options.reason.clone(), retry_after: Some(secs(60)) };
+                let refused = End::Refused { code: *code, reason: options.reason.clone(), retry_after: Some(secs(60)), retry_with: None };
                 let ignore = || ignore("OPEN_NACK");
                 [ignore(), end(refused), ignore(), ignore(), ignore(), ignore(), ignore(), nothing()]
             }
@@ -89,7 +89,7 @@ fn table(input: &Input) -> [Cell; 8] {
             Pdu::Resume => misplaced("RESUME_STREAM"),
             Pdu::Close(reason, options) if *reason != CloseReason::COMPLETE => {
                 let retry_after = options.retry_after.map(|after| secs(after.into()));
-                let closed = || end(End::Closed { reason: *reason, text: options.reason.clone(), retry_after });
+                let closed = || end(End::Closed { reason: *reason, text: options.reason.clone(), retry_after, retry_with: None });
                 [ignore("CLOSE_STREAM"), closed(), closed(), closed(), closed(), closed(), end(Stopped), nothing()]
             }
             Pdu::Close(..) => [ignore("CLOSE_STREAM"), ignore("CLOSE_STREAM"), end(Complete), end(Complete), end(Complete), end(Complete), end(Stopped), nothing()],
@@ -276,6 +276,7 @@ fn the_digest_is_handed_on_before_the_end() {
                     reason: CloseReason(reason),
                     text: text.clone(),
                     retry_after: None,
+                    retry_with: None,
                 },
             };
             let (client, actions) = session_in(V2, state).step(close(), NOW);
@@ -291,15 +292,21 @@ fn the_digest_is_handed_on_before_the_end() {
 #[test]
 fn a_refusal_without_options_says_only_its_code() {
     let (_, actions) = session_in(V2, OpenSent).step(received(Pdu::OpenNack(6, none())), NOW);
-    let refused = End::Refused { code: 6, reason: None, retry_after: None };
+    let refused = End::Refused { code: 6, reason: None, retry_after: None, retry_with: None };
     assert_eq!(actions, [Some(Action::End(refused)), None]);
 }
 
 #[test]
 fn what_a_server_says_is_shown_without_its_control_characters() {
     let reason = Some("\x1b[2Jgone".to_owned());
-    let refused = End::Refused { code: 4, reason: reason.clone(), retry_after: None };
-    let closed = End::Closed { reason: CloseReason::LIMIT, text: reason, retry_after: None };
+    let refused =
+        End::Refused { code: 4, reason: reason.clone(), retry_after: None, retry_with: None };
+    let closed = End::Closed {
+        reason: CloseReason::LIMIT,
+        text: reason,
+        retry_after: None,
+        retry_with: None,
+    };
     for end in [refused, closed] {
         assert!(end.to_string().ends_with(": \\u{1b}[2Jgone"), "{end}");
     }

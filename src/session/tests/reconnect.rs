@@ -576,7 +576,10 @@ fn a_loss_that_nobody_is_told_of_is_found_by_the_timers() {
 fn a_server_that_shuts_down_is_waited_for() {
     let world = World::new(&scenario(vec![(2_100, Event::Restart(1_400))])).run();
     let reason = CloseReason::SHUTDOWN;
-    assert_eq!(world.ends, [End::Closed { reason, text: None, retry_after: None }]);
+    assert_eq!(
+        world.ends,
+        [End::Closed { reason, text: None, retry_after: None, retry_with: None }]
+    );
     assert_eq!((world.outcome, world.connections), (Some(Outcome::Complete), 4));
     assert_eq!(world.delivered, media(0, 12));
 }

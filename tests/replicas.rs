@@ -1,0 +1,184 @@
+//! Several servers that have the same titles are one service.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect has failed"
+)]
+
+mod common;
+
+use std::fs;
+use std::io::BufReader;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use common::{Serve, assert_exit, media, named, next_event, quicstream};
+use serde_json::Value;
+
+/// A server of a copy of some media, as rsync makes it, with a certificate of its own.
+struct Replica {
+    dir: tempfile::TempDir,
+    args: Vec<String>,
+    serve: Serve,
+}
+
+impl Replica {
+    fn start(of: &Path, args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let copy = dir.path().join(of.file_name().unwrap());
+        fs::copy(of, &copy).unwrap();
+        let modified = of.metadata().unwrap().modified().unwrap();
+        fs::File::options().write(true).open(&copy).unwrap().set_modified(modified).unwrap();
+        let files = ["cert.pem", "key.pem"].map(|file| dir.path().join(file).display().to_string());
+        let [cert, key] = &files;
+        let mut gen_cert = quicstream(dir.path());
+        gen_cert.args(["gen-cert", "--cert", cert, "--key", key]).stdout(Stdio::null());
+        assert!(gen_cert.status().unwrap().success());
+        let media = copy.display().to_string();
+        let own = ["--max-rate", "8M", "--cert", cert, "--key", key, "--media", &media];
+        let args: Vec<_> = own.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+        let serve = Serve::start(&args);
+        Self { dir, args, serve }
+    }
+
+    /// Kills it, and starts it again at its port.
+    fn die_and_come_back(&mut self) {
+        let port = self.serve.port;
+        self.serve.signal("-KILL");
+        self.serve.wait();
+        let port = ["--port".to_owned(), port.to_string()];
+        self.serve = Serve::start(self.args.iter().chain(&port));
+        assert!(self.dir.path().exists());
+    }
+
+    fn server(&self) -> (u16, &str) {
+        (self.serve.port, &self.serve.fingerprint)
+    }
+}
+
+/// `play` from servers whose certificates are pinned.
+fn play(state: &Path, servers: &[(u16, &str)], args: &[&str]) -> Command {
+    let addresses: Vec<_> = servers.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
+    let pins: Vec<_> = servers.iter().map(|(_, pin)| *pin).collect();
+    let mut command = quicstream(state);
+    command.args(["play", &addresses.join(","), "--pin", &pins.join(",")]).args(args);
+    command
+}
+
+fn started(mut command: Command) -> (Child, BufReader<ChildStdout>) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let events = BufReader::new(child.stdout.take().unwrap());
+    (child, events)
+}
+
+fn wait_for(events: &mut BufReader<ChildStdout>, name: &str) -> Value {
+    loop {
+        let event = next_event(events).expect("it goes on");
+        if event["event"] == name {
+            return event;
+        }
+    }
+}
+
+/// Kills the server that is in use, so often, while a file comes.
+fn killed_in_turn(times: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let size = (times + 1) * 400_000;
+    let (path, bytes) = media(dir.path(), size as usize);
+    let mut servers = [Replica::start(&path, &[]), Replica::start(&path, &[])];
+    let out = dir.path().join("out");
+    let args = ["--json", "--retry-for", "60", "-o", out.to_str().unwrap()];
+    let command = play(dir.path(), &servers.each_ref().map(Replica::server), &args);
+    let (mut viewer, mut events) = started(command);
+    let mut in_use = String::new();
+    let mut total = 0;
+    for time in 0..times {
+        while total < (time + 1) * 400_000 {
+            let event = next_event(&mut events).expect("it goes on");
+            match event["event"].as_str() {
+                Some("connected") => in_use = event["server"].as_str().unwrap().to_owned(),
+                Some("chunk") => total = event["total"].as_u64().unwrap(),
+                _ => {}
+            }
+        }
+        let victim = servers.iter_mut().find(|one| in_use.ends_with(&one.serve.port.to_string()));
+        victim.unwrap().die_and_come_back();
+    }
+    let closed = wait_for(&mut events, "closed");
+    // As many bytes came as there are: none came twice.
+    assert_eq!((&closed["verified"], &closed["bytes"]), (&true.into(), &size.into()), "{closed}");
+    assert_eq!(viewer.wait().unwrap().code(), Some(0));
+    assert!(fs::read(&out).unwrap() == bytes);
+}
+
+#[test]
+fn servers_that_are_killed_in_turn_make_one_whole_file() {
+    killed_in_turn(4);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn servers_that_are_killed_fifty_times_make_one_whole_file() {
+    killed_in_turn(50);
+}
+
+#[test]
+fn a_server_that_ends_names_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = media(dir.path(), 3_000_000);
+    let other = Replica::start(&path, &[]);
+    let peer = format!("127.0.0.1:{}", other.serve.port);
+    let first = Replica::start(&path, &["--peers", &peer]);
+    let out = dir.path().join("out");
+    // The client knows the first alone, and both certificates.
+    let pins = [first.server().1, other.server().1].join(",");
+    let args = ["--json", "--retry-for", "20", "-o", out.to_str().unwrap()];
+    let command = play(dir.path(), &[(first.serve.port, &pins)], &args);
+    let (mut viewer, mut events) = started(command);
+    wait_for(&mut events, "chunk");
+    first.serve.signal("-TERM");
+    assert_eq!(wait_for(&mut events, "connected")["server"], peer);
+    assert_eq!(wait_for(&mut events, "closed")["verified"], true);
+    assert_eq!(viewer.wait().unwrap().code(), Some(0));
+    assert!(fs::read(&out).unwrap() == bytes);
+}
+
+#[test]
+fn a_server_that_is_full_names_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = media(dir.path(), 1_000_000);
+    let other = Replica::start(&path, &[]);
+    let peer = format!("127.0.0.1:{}", other.serve.port);
+    let full = Replica::start(&path, &["--max-connections", "1", "--peers", &peer]);
+    let pins = [full.server().1, other.server().1].join(",");
+    let server = [(full.serve.port, pins.as_str())];
+    let (mut holder, mut events) = started(play(dir.path(), &server, &["--json", "--rate", "1k"]));
+    wait_for(&mut events, "accepted");
+    // Without a second to wait.
+    let out = dir.path().join("out");
+    let args = ["--json", "--wait", "0", "-o", out.to_str().unwrap()];
+    let output = play(dir.path(), &server, &args).output().unwrap();
+    assert_exit(&output, 0);
+    let events = common::events(&output);
+    assert_eq!(named(&events, "connected").last().unwrap()["server"], peer);
+    assert!(fs::read(&out).unwrap() == bytes);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+#[test]
+fn a_server_that_is_not_there_is_passed_over_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, bytes) = media(dir.path(), 100_000);
+    let there = Replica::start(&path, &[]);
+    // It takes packets, and says nothing.
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = nobody.local_addr().unwrap().port();
+    let out = dir.path().join("out");
+    let servers = [(silent, there.server().1), there.server()];
+    let output = play(dir.path(), &servers, &["-o", out.to_str().unwrap()]).output().unwrap();
+    assert_exit(&output, 0);
+    assert!(fs::read(&out).unwrap() == bytes);
+}
