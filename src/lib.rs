@@ -36,7 +36,7 @@
 //! | what a peer may send when | `session`: the machine of its side, and the table in `wire.md` |
 //! | a setting | `config::settings` (key, type, range, flag and help text), its default in `config/default.toml`, what it comes to in `config::resolve` |
 //! | a source of media | one file in `media`, and a line where `media::Library` looks titles up |
-//! | a container of which a broadcast can be joined | a scanner in `media::live` |
+//! | a container of which a broadcast can be joined | a scanner in `media::live`, and its line in `media::live::scanner` |
 //! | who may come in, and who may watch | `server::admission`, `server::tokens` |
 //! | what is granted to whom | `server::grant` |
 //! | what is counted | `server::counters`, and its line in `admin::metrics` |

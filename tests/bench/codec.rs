@@ -1,5 +1,5 @@
-//! What coding and deciding cost: the decoder in bytes per second, control PDUs and steps of the
-//! two machines in nanoseconds.
+//! What coding and deciding cost: the decoder and the scanners of containers in bytes per second,
+//! control PDUs and steps of the two machines in nanoseconds.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use quicstream::media::Scanner;
 use quicstream::protocol::{
     Chunk, CloseReason, Decoder, Frame, OpenAck, OpenStream, Options, Payload, Pdu, Role, Version,
 };
@@ -171,12 +172,146 @@ fn steps(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Bytes that repeat nothing, and are as rare as each other.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// Bytes of a frame of audio, of one of video, and of a stream.
+const SOUND: usize = 200;
+const PICTURE: usize = 20_000;
+const STREAM: usize = 8 << 20;
+
+fn mpegts() -> Vec<u8> {
+    let tables = [
+        &b"\x47\x40\0\x10\0\0\xb0\x0d\0\x01\xc1\0\0\0\x01\xf0\0\x2a\xb1\x04\xb2"[..],
+        &b"\x47\x50\0\x10\0\x02\xb0\x12\0\x01\xc1\0\0\xe1\0\xf0\0\x1b\xe1\0\xf0\0\x15\xbd\x4d\x56"
+            [..],
+    ];
+    let mut stream = tables.map(|table| [table, &[0xff; 188][table.len()..]].concat()).concat();
+    // A key frame each 250 packets.
+    for (index, payload) in noise(STREAM).chunks_exact(182).enumerate() {
+        let first = index % 250 == 0;
+        let flags = if first { [0x40, 0x40] } else { [0, 0] };
+        stream.extend([0x47, 0x01 | flags[0], 0, 0x30, 1, flags[1]]);
+        stream.extend(payload);
+    }
+    stream
+}
+
+fn mp4_box(kind: &[u8], content: &[u8]) -> Vec<u8> {
+    [&(content.len() as u32 + 8).to_be_bytes(), kind, content].concat()
+}
+
+fn mp4() -> Vec<u8> {
+    let mut stream = mp4_box(b"ftyp", b"iso5\0\0\0\0");
+    stream.extend(mp4_box(b"moov", &mp4_box(b"mvex", &mp4_box(b"trex", &[0; 24]))));
+    let moof = mp4_box(b"moof", &mp4_box(b"traf", &mp4_box(b"tfhd", &[0; 8])));
+    for content in noise(STREAM).chunks(PICTURE) {
+        stream.extend([&moof[..], &mp4_box(b"mdat", content)].concat());
+    }
+    stream
+}
+
+fn webm() -> Vec<u8> {
+    let element = |id: &[u8], content: &[u8]| {
+        [id, &(content.len() as u32 | 0x1000_0000).to_be_bytes(), content].concat()
+    };
+    let mut stream = element(b"\x1a\x45\xdf\xa3", &element(b"\x42\x82", b"webm"));
+    stream.extend(b"\x18\x53\x80\x67\xff");
+    let track = [element(b"\xd7", &[1]), element(b"\x83", &[1])].concat();
+    stream.extend(element(b"\x16\x54\xae\x6b", &element(b"\xae", &track)));
+    for (index, frame) in noise(STREAM).chunks(SOUND).enumerate() {
+        if index % 250 == 0 {
+            stream.extend(b"\x1f\x43\xb6\x75\xff");
+            stream.extend(element(b"\xa3", &[0x81, 0, 0, 0x80]));
+        }
+        stream.extend(element(b"\xa3", &[b"\x82\0\0\x80", frame].concat()));
+    }
+    stream
+}
+
+fn ogg() -> Vec<u8> {
+    let page = |flags: u8, granule: u64, packets: &[&[u8]]| {
+        let lengths: Vec<_> = packets.iter().map(|packet| packet.len() as u8).collect();
+        let head = [&b"OggS\0"[..], &[flags], &granule.to_le_bytes(), &[0; 12]].concat();
+        [head, vec![lengths.len() as u8], lengths, packets.concat()].concat()
+    };
+    let mut stream = [page(2, 0, &[b"OpusHead"]), page(0, 0, &[b"OpusTags"])].concat();
+    for packets in noise(STREAM).chunks(SOUND).collect::<Vec<_>>().chunks(50) {
+        stream.extend(page(0, 1, packets));
+    }
+    stream
+}
+
+fn adts() -> Vec<u8> {
+    let length = (SOUND + 7) as u8;
+    let head = [0xff, 0xf1, 0x50, 0x40, length >> 3, length << 5 | 0x1f, 0xfc];
+    noise(STREAM).chunks_exact(SOUND).flat_map(|frame| [&head, frame].concat()).collect()
+}
+
+fn mp3() -> Vec<u8> {
+    // 64 kbit/s.
+    let head = [0xff, 0xfb, 0x50, 0xc0];
+    noise(STREAM).chunks_exact(204).flat_map(|frame| [&head, frame].concat()).collect()
+}
+
+fn annexb(sets: &[&[u8]], key: &[u8], other: &[u8]) -> Vec<u8> {
+    let nal = |content: &[u8]| [&[0, 0, 0, 1], content].concat();
+    let mut stream = Vec::new();
+    for (index, slice) in noise(STREAM).chunks(PICTURE).enumerate() {
+        let (sets, head) = if index % 25 == 0 { (sets, key) } else { (&[][..], other) };
+        stream.extend(sets.iter().flat_map(|set| nal(set)));
+        // A slice has no start code in it.
+        let slice: Vec<_> = slice.iter().map(|byte| byte | 0x04).collect();
+        stream.extend(nal(&[head, &slice].concat()));
+    }
+    stream
+}
+
+fn scan(criterion: &mut Criterion) {
+    let h264: [&[u8]; 2] = [b"\x67\x64\0\x0c\xac\xd9", b"\x68\xeb\xe3"];
+    let sequence = [&b"\x42\x01\x01"[..], &[1; 12], b"\xa0\x80"].concat();
+    let h265: [&[u8]; 3] = [b"\x40\x01\x0c", &sequence, b"\x44\x01\xc1"];
+    let streams = [
+        ("mpegts", mpegts()),
+        ("mp4", mp4()),
+        ("webm", webm()),
+        ("ogg", ogg()),
+        ("adts", adts()),
+        ("mp3", mp3()),
+        ("h264", annexb(&h264, b"\x65\x88", b"\x41\x9a")),
+        ("h265", annexb(&h265, b"\x26\x01\xaf", b"\x02\x01\xd0")),
+    ];
+    let mut group = criterion.benchmark_group("scan");
+    for (name, stream) in &streams {
+        group.throughput(Throughput::Bytes(stream.len() as u64));
+        group.bench_function(*name, |bencher| {
+            bencher.iter(|| {
+                let (mut scanner, mut joins) = (Scanner::default(), 0);
+                for piece in stream.chunks(CHUNK) {
+                    scanner.feed(piece, |_, _| joins += 1).unwrap();
+                }
+                assert!(joins > 10);
+            });
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(30)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1));
-    targets = decode_chunks, control_pdus, steps
+    targets = decode_chunks, scan, control_pdus, steps
 }
 criterion_main!(benches);

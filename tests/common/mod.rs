@@ -7,6 +7,7 @@
     reason = "a test that meets what it does not expect has failed"
 )]
 
+pub(crate) mod ffmpeg;
 pub(crate) mod pty;
 pub(crate) mod python;
 pub(crate) mod relay;

@@ -17,24 +17,32 @@ const AIOQUIC: &str = "aioquic==1.7.2";
 /// environment says to skip.
 pub(crate) fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    if std::env::var_os("QUICSTREAM_SKIP_INTEROP").is_some_and(|value| value == "1") {
+    if is_skipped() {
         return None;
     }
-    Some(PYTHON.get_or_init(|| {
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(AIOQUIC);
-        fs::create_dir_all(&home).unwrap();
-        // Test processes may run beside each other.
-        let lock = File::create(home.join("lock")).unwrap();
-        lock.lock().unwrap();
-        let python = home.join("venv/bin/python");
-        let ready = home.join("ready");
-        if !ready.exists() {
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home.join("venv")));
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", AIOQUIC]));
-            File::create(ready).unwrap();
-        }
-        python
-    }))
+    Some(PYTHON.get_or_init(|| environment(AIOQUIC)))
+}
+
+/// Whether what needs the Python package index is not to be run.
+pub(super) fn is_skipped() -> bool {
+    std::env::var_os("QUICSTREAM_SKIP_INTEROP").is_some_and(|value| value == "1")
+}
+
+/// The Python of a virtual environment with this package, which is made on first use.
+pub(super) fn environment(package: &str) -> PathBuf {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(package);
+    fs::create_dir_all(&home).unwrap();
+    // Test processes may run beside each other.
+    let lock = File::create(home.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let python = home.join("venv/bin/python");
+    let ready = home.join("ready");
+    if !ready.exists() {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home.join("venv")));
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", package]));
+        File::create(ready).unwrap();
+    }
+    python
 }
 
 fn run(command: &mut Command) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use quicstream::config::flags::{Global, Serve};
 use quicstream::config::{self, Environment};
+use quicstream::media::Scanner;
 use quicstream::protocol::{Decoder, Frame, OpenStream, Options, Role, Version};
 use quicstream::session::Time;
 use quicstream::session::client::{self, ClientSession, Earlier, ScriptedPause};
@@ -17,8 +18,9 @@ use quicstream::session::server::{self, Delivery, Reason, ServerSession, Timeout
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target, and its name.
-pub(crate) const ALL: [(&str, Target); 5] = [
+pub(crate) const ALL: [(&str, Target); 6] = [
     ("decoder", decoder),
+    ("scanner", scanner),
     ("server", server_machine),
     ("client", client_machine),
     ("configuration", configuration),
@@ -63,6 +65,30 @@ fn frames(version: Version, role: Role, data: &[u8], piece: usize) -> Vec<String
         }
     }
     frames
+}
+
+/// Scans bytes in pieces, as those of a broadcast. What is found is the same however they are cut.
+pub(crate) fn scanner(data: &[u8]) {
+    let Some((choice, data)) = data.split_first() else { return };
+    let whole = joins(data, data.len().max(1));
+    let pieces = joins(data, usize::from(*choice) + 1);
+    assert_eq!(whole, pieces);
+    let (joins, _) = whole;
+    assert!(joins.is_sorted_by(|(one, _), (next, _)| one < next));
+    assert!(joins.last().is_none_or(|(last, _)| *last < data.len() as u64));
+    assert!(joins.iter().all(|(_, header)| header.len() <= 1 << 20));
+}
+
+/// Where a decoder can begin in these bytes with which header, up to where they are refused.
+fn joins(data: &[u8], piece: usize) -> (Vec<(u64, Bytes)>, bool) {
+    let mut scanner = Scanner::default();
+    let mut joins = Vec::new();
+    let mut feed = |piece| {
+        let join = |offset, header: &Bytes| joins.push((offset, header.clone()));
+        scanner.feed(piece, join).is_ok()
+    };
+    let is_taken = data.chunks(piece).all(&mut feed);
+    (joins, is_taken)
 }
 
 /// Bytes as a script: each step takes what it needs.

@@ -1,5 +1,6 @@
 //! Where a decoder of H.264 or H.265 as a byte stream (Annex B of either) can begin: at an access unit
-//! with an IDR or, in H.265, any IRAP picture. It needs the newest parameter sets first.
+//! with an IDR or, in H.265, any IRAP picture. It needs the newest parameter sets first. A recovery
+//! point of H.264 without an IDR picture is no such place: what is decoded from there on may have faults.
 
 use bytes::Bytes;
 use memchr::memmem;

@@ -16,8 +16,8 @@ use super::scan::{Fault, MAX_HEADER, Scan};
 use super::webm::WebM;
 use crate::media::Error;
 
-/// Finds where a decoder can begin in a stream, whose container is told by its first bytes. It never
-/// begins elsewhere than at its first byte.
+/// Finds where a decoder can begin in a stream. Its first bytes tell which container it is of; of one
+/// that is not known nothing is found.
 #[derive(Debug, Default)]
 pub struct Scanner {
     container: Container,
