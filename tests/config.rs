@@ -126,10 +126,13 @@ fn trust(config: &PlayConfig) -> String {
 #[rustfmt::skip]
 fn rows() -> Vec<Row> {
     const PIN_B: &[&str] = &["--pin", "BB:BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"];
+    const LB_KEY: &str = "8f95f09245765f80256934e50c66207f";
     const PIN_C: &str = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
     vec![
         row("server.listen", Serve(|c| c.listen.to_string()), "0.0.0.0:9000",
             ("1", "0.0.0.0:1"), ("[::]:2", "[::]:2"), Some((&["--listen", "[::1]:3"], "[::1]:3"))),
+        row("server.workers", Serve(|c| format!("{:?}", c.workers)), "Exactly(1)",
+            ("64", "Exactly(64)"), ("auto", "Auto"), Some((&["--workers", "2"], "Exactly(2)"))),
         row("server.media", Serve(|c| c.media.as_deref().map_or("none".into(), name)), "none",
             ("'a.mp4'", "a.mp4"), ("b.mp4", "b.mp4"), Some((&["-m", "c.mp4"], "c.mp4"))),
         row("server.live", Serve(|c| format!("{:?}", c.live.broadcasts)), "[]",
@@ -173,6 +176,10 @@ fn rows() -> Vec<Row> {
             ("1048576", "1048576"), ("1GB", "1000000000"), Some((&["--send-memory", "2MiB"], "2097152"))),
         row("server.cache", Serve(|c| c.cache.to_string()), "33554432",
             ("1048576", "1048576"), ("1GB", "1000000000"), Some((&["--cache", "2MiB"], "2097152"))),
+        row("server.lb_id", Serve(|c| c.load_balancing.as_ref().map_or("none".into(), |lb| lb.server_id.to_string())), "none",
+            ("'2a'", "2a"), ("01FE", "01fe"), Some((&["--lb-id", "ff"], "ff"))),
+        row("server.lb_key", Serve(|c| format!("{:?}", c.load_balancing.as_ref().map(|lb| lb.key == Some(LB_KEY.parse().unwrap())))), "None",
+            ("'00112233445566778899aabbccddeeff'\nlb_id = '2a'", "Some(false)"), (LB_KEY, "Some(true)"), None),
         row("client.host", Play(|c| c.server.host.clone()), "127.0.0.1",
             ("'a.example'", "a.example"), ("::1", "::1"), Some((&["-H", "c.example"], "c.example"))),
         row("client.port", Play(|c| c.server.port.to_string()), "9000",

@@ -106,6 +106,8 @@ mod tests {
                 "server.record",
                 "server.tokens",
                 "server.admin",
+                "server.lb_id",
+                "server.lb_key",
                 "client.token_file",
                 "client.pause_at",
                 "tls.cert",
