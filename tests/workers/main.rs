@@ -147,6 +147,35 @@ async fn limits_hold_over_all_workers_and_all_hear_of_the_end() {
     assert_eq!(tokio::task::spawn_blocking(move || serve.wait()).await.unwrap(), Some(0));
 }
 
+#[tokio::test]
+async fn a_restart_with_other_workers_resets_the_connections_of_the_ones_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |workers: &str, port: u16| {
+        let in_directory = |mut command: std::process::Command| {
+            command.env("QUICSTREAM_STATE_DIR", directory.path());
+            command
+        };
+        let port = port.to_string();
+        Serve::start_as(in_directory, ["--workers", workers, "--port", &port])
+    };
+    let mut serve = start("4", 0);
+    let port = serve.port;
+    let connector = connector();
+    let mut viewers = JoinSet::new();
+    for _ in 0..12 {
+        let connection = Viewer::connect(&connector, port).await.unwrap();
+        let mut viewer = Viewer::open(connection, SLOW).await.unwrap_or_else(|pdu| panic!("{pdu}"));
+        viewers.spawn(async move { viewer.watch(|_| ()).await });
+    }
+    serve.signal("-KILL");
+    serve.wait();
+    let _serve = start("3", port);
+    while let Some(over) = viewers.join_next().await {
+        let error = over.unwrap().unwrap_err();
+        assert!(error.contains("reset"), "{error}");
+    }
+}
+
 #[test]
 fn an_address_that_a_server_has_is_not_shared() {
     let directory = tempfile::tempdir().unwrap();
@@ -170,7 +199,7 @@ fn what_all_workers_do_is_counted_together() {
     let mut serve = serve(directory.path(), "8", &["--admin", "127.0.0.1:0"]);
     let plays = 12;
     for _ in 0..plays {
-        assert_exit(&serve.play(["--rate", "max"]).output().unwrap(), 0);
+        assert_exit(&serve.play(["--rate", "max", "--pause-at", "0"]).output().unwrap(), 0);
     }
     let ids: Vec<_> =
         (0..plays).map(|_| serve.wait_for("session_closed")["session"].as_u64().unwrap()).collect();
