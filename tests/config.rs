@@ -334,6 +334,10 @@ fn a_refusal_names_file_line_and_key() {
         (1, "client.host = 'a b'", "\"a b\" is not a DNS name or an IP address"),
         (1, "client.pause_for = -1", "-1 is not a number of seconds from 0 to 86400"),
         (1, "client.rate = '2MiB'", "2MiB is not auto, bitrate, max or a number of bit/s"),
+        (2, "[server]\nworkers = 0", "0 is not auto or a whole number from 1 to 64"),
+        (2, "[server]\nworkers = 65", "65 is not auto or a whole number from 1 to 64"),
+        (2, "[server]\nworkers = 'all'", "all is not auto or a whole number from 1 to 64"),
+        (2, "[server]\nlb_id = '2'", "the ID of a server is 2 or 4 hexadecimal digits"),
         (1, "client.retry_for = 86401", "86401 is not a number of seconds from 0 to 86400"),
         (2, "[server]\npacing = 'max'", "\"max\" is not \"client\" or \"bitrate\""),
         (1, "tls.pin = 'abc'", "64 hexadecimal digits"),
@@ -419,6 +423,23 @@ fn settings_that_contradict_each_other_are_refused() {
     let half = refusal(&place, &[]);
     assert!(half.starts_with("tls.key is set without tls.cert: set both in one place"), "{half}");
     assert!(matches!(place.play(&["host:1", "-p", "2"]), Err(Error::PortTwice)));
+}
+
+#[test]
+fn the_key_of_a_balancer_goes_with_an_id_and_is_not_shown() {
+    let mut place = Place::new();
+    place.set("QUICSTREAM_SERVER_LB_KEY", "8f95f09245765f80256934e50c66207f");
+    assert!(matches!(place.serve(&[]), Err(Error::KeyWithoutServerId)));
+    let config = place.serve(&["--lb-id", "2a"]).unwrap();
+    assert!(!format!("{config:?}").contains("8f95"), "{config:?}");
+    let file = place.write("own.toml", "[server]\nlb_id = '2a'\nlb_key = 'nearly-the-key'");
+    let in_file = Place::new().serve(&["--config", file.to_str().unwrap()]);
+    place.set("QUICSTREAM_SERVER_LB_KEY", "nearly-the-key");
+    for refusal in [in_file, place.serve(&["--lb-id", "2a"])] {
+        let refusal = refusal.unwrap_err().to_string();
+        assert!(refusal.contains("server.lb_key: the key of a balancer is 32 hex"), "{refusal}");
+        assert!(!refusal.contains("nearly"), "{refusal}");
+    }
 }
 
 #[test]

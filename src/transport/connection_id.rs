@@ -38,6 +38,11 @@ impl Worker {
         self.steering.worker(id) == Some(self.index)
     }
 
+    /// Returns true if the port is shared with nobody.
+    pub(super) fn is_alone(self) -> bool {
+        self.steering.workers == NonZeroU8::MIN
+    }
+
     /// Changes a random connection id as little as it takes to own it.
     fn claim(self, id: &mut [u8]) {
         let Some(byte) = id.get_mut(self.steering.position) else { return };

@@ -100,7 +100,7 @@ impl Listener {
             .map_err(setting)?
             .with_stateless_reset_token(ResetTokens::new(reset_key, address, worker))
             .map_err(setting)?
-            .with_io(io(socket, settings).map_err(bind_error)?)
+            .with_io(io(socket, settings, worker.is_alone()).map_err(bind_error)?)
             .map_err(setting)?;
         let started = match settings.congestion {
             Congestion::Bbr => {
@@ -241,7 +241,7 @@ impl Connector {
             .map_err(setting)?
             .with_event(Observer::default())
             .map_err(setting)?
-            .with_io(io(socket, &self.settings).map_err(socket_error)?)
+            .with_io(io(socket, &self.settings, true).map_err(socket_error)?)
             .map_err(setting)?;
         let started = match self.settings.congestion {
             Congestion::Bbr => {
@@ -266,10 +266,17 @@ fn limits(settings: &TransportSettings) -> Limits {
         .unwrap_or(limits)
 }
 
-fn io(socket: UdpSocket, settings: &TransportSettings) -> io::Result<io_provider::Provider> {
+/// With `gro` the kernel may join packets that come from one address, whatever their connections:
+/// only one endpoint gets them then.
+fn io(
+    socket: UdpSocket,
+    settings: &TransportSettings,
+    gro: bool,
+) -> io::Result<io_provider::Provider> {
     let buffer = settings.socket_buffer as usize;
     io_provider::Builder::default()
         .with_rx_socket(socket)
+        .and_then(|io| io.with_gro(gro))
         .and_then(|io| io.with_max_mtu(settings.mtu))
         .and_then(|io| io.with_send_buffer_size(buffer))
         .and_then(|io| io.with_recv_buffer_size(buffer))

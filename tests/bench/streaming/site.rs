@@ -127,7 +127,8 @@ impl Site {
         let mut command = self.quicstream("serve");
         command
             // All viewers come from one address.
-            .args(["--listen", "127.0.0.1:0", "--max-per-address", "10000", "--media"])
+            .args(["--listen", "127.0.0.1:0", "--max-connections", "20000"])
+            .args(["--max-per-address", "20000", "--media"])
             .arg(media)
             .args(args)
             .env("QUICSTREAM_TRANSPORT_MTU", mtu.to_string());
