@@ -83,7 +83,7 @@ fn of_end(end: &End) -> u8 {
 fn of_transport(error: &transport::Error) -> u8 {
     use transport::{Error, TrustError};
     match error {
-        Error::Bind { .. } | Error::Setting(_) => FAILURE,
+        Error::Bind { .. } | Error::Steering { .. } | Error::Setting(_) => FAILURE,
         Error::Tls(TrustError::File { .. } | TrustError::Name(_) | TrustError::KeyMismatch) => {
             USAGE
         }

@@ -37,6 +37,7 @@
 //! | a setting | `config::settings` (key, type, range, flag and help text), its default in `config/default.toml`, what it comes to in `config::resolve` |
 //! | a source of media | one file in `media`, and a line where `media::Library` looks titles up |
 //! | a container of which a broadcast can be joined | a scanner in `media::live`, and its line in `media::live::scanner` |
+//! | which worker a packet comes to, and behind a balancer which server | `transport::workers`, `transport::connection_id`, `transport::quic_lb` |
 //! | who may come in, and who may watch | `server::admission`, `server::tokens` |
 //! | what is granted to whom | `server::grant` |
 //! | what is counted | `server::counters`, and its line in `admin::metrics` |

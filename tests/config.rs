@@ -126,10 +126,13 @@ fn trust(config: &PlayConfig) -> String {
 #[rustfmt::skip]
 fn rows() -> Vec<Row> {
     const PIN_B: &[&str] = &["--pin", "BB:BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB"];
+    const LB_KEY: &str = "8f95f09245765f80256934e50c66207f";
     const PIN_C: &str = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
     vec![
         row("server.listen", Serve(|c| c.listen.to_string()), "0.0.0.0:9000",
             ("1", "0.0.0.0:1"), ("[::]:2", "[::]:2"), Some((&["--listen", "[::1]:3"], "[::1]:3"))),
+        row("server.workers", Serve(|c| format!("{:?}", c.workers)), "Exactly(1)",
+            ("64", "Exactly(64)"), ("auto", "Auto"), Some((&["--workers", "2"], "Exactly(2)"))),
         row("server.media", Serve(|c| c.media.as_deref().map_or("none".into(), name)), "none",
             ("'a.mp4'", "a.mp4"), ("b.mp4", "b.mp4"), Some((&["-m", "c.mp4"], "c.mp4"))),
         row("server.live", Serve(|c| format!("{:?}", c.live.broadcasts)), "[]",
@@ -176,6 +179,10 @@ fn rows() -> Vec<Row> {
             Some((&["--peers", "b:3,c:4"], "Some(\"b:3,c:4\")"))),
         row("server.cache", Serve(|c| c.cache.to_string()), "33554432",
             ("1048576", "1048576"), ("1GB", "1000000000"), Some((&["--cache", "2MiB"], "2097152"))),
+        row("server.lb_id", Serve(|c| c.load_balancing.as_ref().map_or("none".into(), |lb| lb.server_id.to_string())), "none",
+            ("'2a'", "2a"), ("01FE", "01fe"), Some((&["--lb-id", "ff"], "ff"))),
+        row("server.lb_key", Serve(|c| format!("{:?}", c.load_balancing.as_ref().map(|lb| lb.key == Some(LB_KEY.parse().unwrap())))), "None",
+            ("'00112233445566778899aabbccddeeff'\nlb_id = '2a'", "Some(false)"), (LB_KEY, "Some(true)"), None),
         row("client.host", Play(|c| c.servers[0].host.clone()), "127.0.0.1",
             ("'a.example'", "a.example"), ("::1", "::1"), Some((&["-H", "c.example"], "c.example"))),
         row("client.port", Play(|c| c.servers[0].port.to_string()), "9000",
@@ -330,6 +337,10 @@ fn a_refusal_names_file_line_and_key() {
         (1, "client.host = 'a b'", "\"a b\" is not a DNS name or an IP address"),
         (1, "client.pause_for = -1", "-1 is not a number of seconds from 0 to 86400"),
         (1, "client.rate = '2MiB'", "2MiB is not auto, bitrate, max or a number of bit/s"),
+        (2, "[server]\nworkers = 0", "0 is not auto or a whole number from 1 to 64"),
+        (2, "[server]\nworkers = 65", "65 is not auto or a whole number from 1 to 64"),
+        (2, "[server]\nworkers = 'all'", "all is not auto or a whole number from 1 to 64"),
+        (2, "[server]\nlb_id = '2'", "the ID of a server is 2 or 4 hexadecimal digits"),
         (1, "client.retry_for = 86401", "86401 is not a number of seconds from 0 to 86400"),
         (2, "[server]\npacing = 'max'", "\"max\" is not \"client\" or \"bitrate\""),
         (1, "tls.pin = 'abc'", "64 hexadecimal digits"),
@@ -415,6 +426,23 @@ fn settings_that_contradict_each_other_are_refused() {
     let half = refusal(&place, &[]);
     assert!(half.starts_with("tls.key is set without tls.cert: set both in one place"), "{half}");
     assert!(matches!(place.play(&["host:1", "-p", "2"]), Err(Error::PortTwice)));
+}
+
+#[test]
+fn the_key_of_a_balancer_goes_with_an_id_and_is_not_shown() {
+    let mut place = Place::new();
+    place.set("QUICSTREAM_SERVER_LB_KEY", "8f95f09245765f80256934e50c66207f");
+    assert!(matches!(place.serve(&[]), Err(Error::KeyWithoutServerId)));
+    let config = place.serve(&["--lb-id", "2a"]).unwrap();
+    assert!(!format!("{config:?}").contains("8f95"), "{config:?}");
+    let file = place.write("own.toml", "[server]\nlb_id = '2a'\nlb_key = 'nearly-the-key'");
+    let in_file = Place::new().serve(&["--config", file.to_str().unwrap()]);
+    place.set("QUICSTREAM_SERVER_LB_KEY", "nearly-the-key");
+    for refusal in [in_file, place.serve(&["--lb-id", "2a"])] {
+        let refusal = refusal.unwrap_err().to_string();
+        assert!(refusal.contains("server.lb_key: the key of a balancer is 32 hex"), "{refusal}");
+        assert!(!refusal.contains("nearly"), "{refusal}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod serve;
 mod stop;
 mod supervisor;
 mod watched;
+mod worker;
 
 use std::io::{self, Write as _};
 

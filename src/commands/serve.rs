@@ -15,13 +15,14 @@ use super::job::JobSignals;
 use super::reload::{self, IdentityFiles, TokenFile};
 use super::stop::{self, Stop};
 use super::supervisor;
+use super::worker::{RunningWorkers, Worker};
 use crate::config::{self, Credentials, ServeConfig};
 use crate::http::HttpListener;
 use crate::media::{self, Broadcaster, Library};
 use crate::server::{Admission, ServeEvent, Server, Sessions};
 use crate::shell::quote;
 use crate::transport::{
-    ActiveIdentity, Certificate, Identity, Listener, ResetKey, granted_socket_buffer,
+    ActiveIdentity, Certificate, Identity, Listener, ResetKey, Sockets, granted_socket_buffer,
 };
 use crate::ui;
 use crate::{admin, exit};
@@ -34,7 +35,10 @@ const RENEWAL_MARGIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A server that is bound and has not accepted anybody yet.
 pub(super) struct Bound {
+    /// The first endpoint, on the current runtime.
     pub(super) listener: Listener,
+    /// Those beside it.
+    pub(super) workers: Vec<Worker>,
     pub(super) identity: Identity,
     pub(super) library: Arc<Library>,
     pub(super) admission: Arc<Admission>,
@@ -51,7 +55,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let guard = runtime.enter();
     let producers = broadcast::producers(&config.live)?;
     let live = producers.iter().map(Producer::broadcaster).collect();
-    let Bound { listener, identity, library, admission, active } = bind(&config, live)?;
+    let Bound { listener, workers, identity, library, admission, active } = bind(&config, live)?;
     let admin = config.admin.map(bind_admin).transpose()?;
     drop(guard);
     let Stop { shutdown, reloads } = stop::listen()?;
@@ -81,6 +85,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
 
     // Why the one broadcast that there is cannot be.
     let (refuse, refused) = mpsc::channel();
+    let workers = RunningWorkers::start(workers, &server, &shutdown).context("cannot start")?;
     runtime.block_on(async {
         if let Some(job) = JobSignals::listen().context("cannot listen for signals")? {
             let events = ui.sender();
@@ -110,7 +115,8 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
             let ended = move |refused| _ = over.send(refused);
             producer.start(report, ended).context("cannot start")?;
         }
-        let informed = tokio::spawn(supervisor::inform(server.clone(), shutdown.clone()));
+        let inform = supervisor::inform(server.clone(), workers.handles(), shutdown.clone());
+        let informed = tokio::spawn(inform);
         let ended = CancellationToken::new();
         let admin = admin.map(|listener| {
             let (server, draining) = (server.clone(), shutdown.clone());
@@ -123,12 +129,13 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
             tokio::spawn(reload::follow_identity(files, reloads));
         }
         let served = server.serve(listener, shutdown).await;
+        let others_served = workers.ended().await;
         ended.cancel();
         let _ = informed.await;
         if let Some(admin) = admin {
             let _ = admin.await;
         }
-        anyhow::Ok(served?)
+        anyhow::Ok(served.and(others_served)?)
     })?;
     // What waits for a disk must not keep us.
     runtime.shutdown_background();
@@ -177,7 +184,8 @@ fn warn_of_dates(identity: &Identity, credentials: &Credentials) {
     }
 }
 
-/// Makes ready all that a server needs. Belongs inside a runtime, which the endpoint will live on.
+/// Makes ready all that a server needs. Belongs inside a runtime, which the first endpoint will
+/// live on.
 pub(super) fn bind(config: &ServeConfig, live: Vec<Arc<Broadcaster>>) -> anyhow::Result<Bound> {
     if let (Some(path), Some(size)) = (&config.media, config.generate) {
         media::generate(path, size)
@@ -202,9 +210,14 @@ pub(super) fn bind(config: &ServeConfig, live: Vec<Arc<Broadcaster>>) -> anyhow:
     let active = ActiveIdentity::new(&identity)?;
     let admission = Arc::new(Admission::new(config.connections));
     let reset_key = reset_key(config.reset_key.as_deref());
-    let policy = admission.clone();
-    let listener = Listener::bind(config.listen, &active, &reset_key, policy, &config.transport)?;
-    Ok(Bound { listener, identity, library, admission, active })
+    let Sockets { first, others } =
+        Sockets::bind(config.listen, config.workers, config.load_balancing.as_ref())?;
+    let listen =
+        |socket| Listener::start(socket, &active, &reset_key, admission.clone(), &config.transport);
+    let listener = listen(first)?;
+    let workers = others.into_iter().map(|socket| Worker::new(|| listen(socket)));
+    let workers = workers.collect::<anyhow::Result<_>>()?;
+    Ok(Bound { listener, workers, identity, library, admission, active })
 }
 
 fn bind_admin(address: SocketAddr) -> anyhow::Result<HttpListener> {

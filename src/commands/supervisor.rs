@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::runtime::Handle;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::Server;
 
-/// Says that the server is ready, that it lives for as long as it accepts connections, and that it
-/// stops.
-pub(super) async fn inform(server: Arc<Server>, shutdown: CancellationToken) {
+/// Says that the server is ready, that it lives for as long as it accepts connections and none of
+/// its other `workers` is stuck, and that it stops.
+pub(super) async fn inform(server: Arc<Server>, workers: Vec<Handle>, shutdown: CancellationToken) {
     tell(NotifyState::Ready);
     let alive = async {
         let Some(period) = sd_notify::watchdog_enabled() else { return pending().await };
@@ -20,6 +21,9 @@ pub(super) async fn inform(server: Arc<Server>, shutdown: CancellationToken) {
         let mut ticks = interval((period / 2).max(Duration::from_millis(1)));
         loop {
             ticks.tick().await;
+            for worker in &workers {
+                let _ = worker.spawn(async {}).await;
+            }
             if server.is_accepting() {
                 tell(NotifyState::Watchdog);
             }

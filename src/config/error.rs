@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::transport::BalancerKeyError;
+
 /// The configuration cannot be used: exit 2. Each text is whole, without a source to print.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -103,6 +105,12 @@ pub enum Error {
     /// Two titles.
     #[error("the title is given twice, in the URL and with --title: keep one")]
     TitleTwice,
+    /// What should be the key of a balancer is none.
+    #[error("server.lb_key: {0}")]
+    BalancerKey(BalancerKeyError),
+    /// A key for the server's ID, and no ID.
+    #[error("server.lb_key is set without server.lb_id: set the server's ID, too, or neither")]
+    KeyWithoutServerId,
     /// Two broadcasts that exclude each other.
     #[error("two of server.live (--live) {0}: each needs its own")]
     LiveTwice(&'static str),

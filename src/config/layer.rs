@@ -107,6 +107,8 @@ mod tests {
                 "server.tokens",
                 "server.admin",
                 "server.peers",
+                "server.lb_id",
+                "server.lb_key",
                 "client.token_file",
                 "client.pause_at",
                 "tls.cert",

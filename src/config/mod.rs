@@ -38,6 +38,10 @@ use crate::{client, server, transport};
 pub struct ServeConfig {
     /// Where to listen; port 0 picks one.
     pub listen: SocketAddr,
+    /// How many endpoints listen there.
+    pub workers: transport::Workers,
+    /// How a balancer knows the server, if there is one.
+    pub load_balancing: Option<transport::LoadBalancing>,
     /// A file, or a directory of titles; `None` is the compiled-in sample.
     pub media: Option<PathBuf>,
     /// What to broadcast.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::flags::{GenCert, Global, Play, Reporting, Serve};
 use super::settings::Layer;
 use super::stdout::is_stdout;
-use super::value::{List, PlayerCommand};
+use super::value::{LbKey, List, PlayerCommand};
 use super::{
     BridgeConfig, CertConfig, Credentials, Environment, Error, LiveConfig, ManyConfig, Notice,
     PlayConfig, Report, ServeConfig, Verbosity, tls, tokens,
@@ -19,7 +19,7 @@ use crate::protocol::{MAX_RETRY_WITH, OpenStream, Version};
 use crate::server::ConnectionLimits;
 use crate::session::Offer;
 use crate::session::client::ScriptedPause;
-use crate::transport::{self, Address, Certificate};
+use crate::transport::{self, Address, Certificate, LoadBalancing, Workers};
 use crate::{client, server};
 
 /// After which chunk to pause where nothing is said and the media is only counted, as the origin
@@ -66,7 +66,19 @@ pub fn serve(
         ["digests", "reset.key"].map(|file| Some(state.as_ref()?.join(file)));
     let tokens = layer.server.tokens.clone();
     let admin = layer.server.admin.map(SocketAddr::from);
-    Ok(ServeConfig { generate, digests, reset_key, tokens, admin, notices, ..config })
+    let workers = setting!(layer.server.workers).into();
+    let load_balancing = load_balancing(&layer)?;
+    Ok(ServeConfig {
+        workers,
+        load_balancing,
+        generate,
+        digests,
+        reset_key,
+        tokens,
+        admin,
+        notices,
+        ..config
+    })
 }
 
 /// What `play` needs.
@@ -232,6 +244,8 @@ fn serve_config(
     let max_connections = setting!(layer.server.max_connections).get();
     Ok(ServeConfig {
         listen,
+        workers: Workers::ONE,
+        load_balancing: None,
         media: layer.server.media.clone(),
         live: live(layer)?,
         generate: None,
@@ -259,6 +273,17 @@ fn serve_config(
         report,
         notices: Vec::new(),
     })
+}
+
+/// How a balancer knows the server.
+fn load_balancing(layer: &Layer) -> Result<Option<LoadBalancing>, Error> {
+    let key =
+        layer.server.lb_key.clone().map(LbKey::get).transpose().map_err(Error::BalancerKey)?;
+    match layer.server.lb_id.clone() {
+        Some(server_id) => Ok(Some(LoadBalancing { server_id, key })),
+        None if key.is_some() => Err(Error::KeyWithoutServerId),
+        None => Ok(None),
+    }
 }
 
 /// The broadcasts. No two have the same title, and only one comes from stdin.

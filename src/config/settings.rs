@@ -10,11 +10,11 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::value::{
-    BitRate, CertificateName, Congestion, Invalid, List, Listen, Live, Name, Pacing, Peer, Pins,
-    Port, Rate, Seconds, Servers, Size, Whole, invalid,
+    BitRate, CertificateName, Congestion, Invalid, LbKey, List, Listen, Live, Name, Pacing, Peer,
+    Pins, Port, Rate, Seconds, Servers, Size, Whole, Workers, invalid,
 };
 use crate::protocol::MAX_CHUNK_SIZE;
-use crate::transport::{MAX_MTU, MIN_MTU};
+use crate::transport::{MAX_MTU, MIN_MTU, ServerId};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -107,6 +107,10 @@ settings! {
             /// [default: 0.0.0.0:9000]
             #[arg(long, value_name = "ADDR:PORT", help_heading = "Network")]
             listen: Listen,
+            /// Endpoints on that port, each with a core of its own: up to 64, or auto for as many
+            /// as there are cores [default: 1]
+            #[arg(long, value_name = "N", help_heading = "Network")]
+            workers: Workers,
             /// A file to serve, or a directory of titles: every file under it, by its relative
             /// path [default: the sample clip inside the program]
             #[arg(short, long, value_name = "PATH", help_heading = "Media")]
@@ -181,6 +185,13 @@ settings! {
             /// [default: 32MiB]
             #[arg(long, value_name = "BYTES", help_heading = "Advanced", hide_short_help = true)]
             cache: Size<u64, MIB, PIB>,
+            /// What a QUIC-LB balancer knows this server by: 1 or 2 bytes, as hexadecimal digits
+            /// [default: there is none]
+            #[arg(long, value_name = "HEX", help_heading = "Advanced", hide_short_help = true)]
+            lb_id: ServerId,
+            /// What hides that from others; no flag, which every user of the machine could see.
+            #[arg(skip)]
+            lb_key: LbKey,
         }
     }
     client: ClientSection {

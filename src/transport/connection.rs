@@ -9,6 +9,7 @@ use s2n_quic::connection::StreamAcceptor;
 use s2n_quic::stream::BidirectionalStream;
 use tokio::time::timeout;
 
+use super::path_stats::Observed;
 use super::{Error, Incoming, Outgoing, PathStats};
 use crate::protocol::{Role, Version};
 
@@ -78,7 +79,7 @@ impl Connection {
         let version = Version::from_alpn(&alpn).ok_or(Error::NoCommonProtocol)?;
         let peer = connection.remote_addr()?;
         let path = connection
-            .query_event_context(Arc::<PathStats>::clone)
+            .query_event_context(|observed: &Observed| observed.path.clone())
             .map_err(|error| Error::Lost(error.to_string()))?;
         let (inner, acceptor) = connection.split();
         Ok(Self { handle: ConnectionHandle { inner, version, peer, path }, acceptor, client })

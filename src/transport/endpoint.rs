@@ -14,13 +14,14 @@ use s2n_quic::provider::tls::rustls as tls_provider;
 use s2n_quic::{Client, Server};
 
 use super::address::local_address;
+use super::connection_id::ConnectionIds;
 use super::path_stats::Observer;
 use super::policy::PolicyLimiter;
 use super::reset::ResetTokens;
 use super::tls::{self, VerdictCell};
 use super::{
     ActiveIdentity, Congestion, Connection, Error, Fingerprint, HandshakePolicy, ResetKey,
-    TransportSettings, Trust, TrustError, is_server_name,
+    TransportSettings, Trust, TrustError, WorkerSocket, is_server_name,
 };
 use crate::protocol::Version;
 
@@ -64,21 +65,19 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds the address; port 0 picks a free one.
+    /// Starts one on the socket of a worker.
     ///
     /// # Errors
-    /// [`Error::Bind`] if the address cannot be had.
-    pub fn bind(
-        address: SocketAddr,
+    /// [`Error::Bind`] if the socket cannot be used.
+    pub fn start(
+        socket: WorkerSocket,
         identity: &ActiveIdentity,
         reset_key: &ResetKey,
         policy: Arc<dyn HandshakePolicy>,
         settings: &TransportSettings,
     ) -> Result<Self, Error> {
+        let WorkerSocket { socket, address, worker, server_id, handshakes } = socket;
         let bind_error = |source| Error::Bind { address, source };
-        // Bound before all else, so that the port is known which was picked.
-        let socket = UdpSocket::bind(address).map_err(bind_error)?;
-        let bound = socket.local_addr().map_err(bind_error)?;
         let tls = tls_provider::Server::from(tls::server_config(identity)?);
         let limits = limits(settings)
             .with_max_handshake_duration(MAX_HANDSHAKE)
@@ -93,13 +92,15 @@ impl Listener {
             .map_err(setting)?
             .with_limits(limits)
             .map_err(setting)?
-            .with_endpoint_limits(PolicyLimiter(policy))
+            .with_endpoint_limits(PolicyLimiter { policy, handshakes: handshakes.clone() })
             .map_err(setting)?
-            .with_event(Observer)
+            .with_event(Observer::new(handshakes))
             .map_err(setting)?
-            .with_stateless_reset_token(ResetTokens::new(reset_key, bound))
+            .with_connection_id(ConnectionIds::new(worker, server_id))
             .map_err(setting)?
-            .with_io(io(socket, settings).map_err(bind_error)?)
+            .with_stateless_reset_token(ResetTokens::new(reset_key, address, worker))
+            .map_err(setting)?
+            .with_io(io(socket, settings, worker.is_alone()).map_err(bind_error)?)
             .map_err(setting)?;
         let started = match settings.congestion {
             Congestion::Bbr => {
@@ -113,7 +114,7 @@ impl Listener {
             }
         };
         let server = started.map_err(|error| bind_error(io::Error::other(error.to_string())))?;
-        Ok(Self { server, address: bound })
+        Ok(Self { server, address })
     }
 
     /// Where it listens, with the port that was picked.
@@ -238,9 +239,9 @@ impl Connector {
             .map_err(setting)?
             .with_limits(limits)
             .map_err(setting)?
-            .with_event(Observer)
+            .with_event(Observer::default())
             .map_err(setting)?
-            .with_io(io(socket, &self.settings).map_err(socket_error)?)
+            .with_io(io(socket, &self.settings, true).map_err(socket_error)?)
             .map_err(setting)?;
         let started = match self.settings.congestion {
             Congestion::Bbr => {
@@ -265,10 +266,17 @@ fn limits(settings: &TransportSettings) -> Limits {
         .unwrap_or(limits)
 }
 
-fn io(socket: UdpSocket, settings: &TransportSettings) -> io::Result<io_provider::Provider> {
+/// With `gro` the kernel may join packets that come from one address, whatever their connections:
+/// only one endpoint gets them then.
+fn io(
+    socket: UdpSocket,
+    settings: &TransportSettings,
+    gro: bool,
+) -> io::Result<io_provider::Provider> {
     let buffer = settings.socket_buffer as usize;
     io_provider::Builder::default()
         .with_rx_socket(socket)
+        .and_then(|io| io.with_gro(gro))
         .and_then(|io| io.with_max_mtu(settings.mtu))
         .and_then(|io| io.with_send_buffer_size(buffer))
         .and_then(|io| io.with_recv_buffer_size(buffer))

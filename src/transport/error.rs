@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use s2n_quic::connection;
@@ -25,6 +26,17 @@ pub enum Error {
     Bind {
         /// The address asked for.
         address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Packets cannot be told apart for several workers.
+    #[error(
+        "{workers} workers need a system that steers packets by their connection ids, such as \
+         Linux 4.5 or newer; here one is all there can be (server.workers = 1)"
+    )]
+    Steering {
+        /// How many were asked for.
+        workers: NonZeroU8,
         /// What the system says.
         source: io::Error,
     },
@@ -119,6 +131,7 @@ impl Error {
             | Self::Lost(_) => true,
             Self::ClosedWithError(_)
             | Self::Bind { .. }
+            | Self::Steering { .. }
             | Self::Setting(_)
             | Self::Tls(_)
             | Self::Untrusted(_)
@@ -132,6 +145,7 @@ impl Error {
     pub fn reached(&self) -> Reached {
         match self {
             Self::Bind { .. }
+            | Self::Steering { .. }
             | Self::Socket { .. }
             | Self::Setting(_)
             | Self::Tls(_)

@@ -4,6 +4,7 @@ mod active;
 mod address;
 mod certificate;
 mod connection;
+mod connection_id;
 mod endpoint;
 mod error;
 mod fingerprint;
@@ -11,10 +12,12 @@ mod framed;
 mod identity;
 mod path_stats;
 mod policy;
+mod quic_lb;
 mod reset;
 mod roots;
 mod tls;
 mod validity;
+mod workers;
 
 use std::time::Duration;
 
@@ -30,9 +33,11 @@ pub use framed::{Incoming, Outgoing, ReceiveError};
 pub use identity::Identity;
 pub use path_stats::PathStats;
 pub use policy::{FirstLook, HandshakePolicy};
+pub use quic_lb::{BalancerKey, BalancerKeyError, LoadBalancing, ServerId, ServerIdError};
 pub use reset::ResetKey;
 pub use tls::{Trust, TrustError, Untrusted};
 pub use validity::ValidityProblem;
+pub use workers::{MAX_WORKERS, Sockets, WorkerSocket, Workers};
 
 /// The smallest IP packet that `transport.mtu` may be: what every QUIC path carries.
 pub const MIN_MTU: u16 = 1228;

@@ -1,7 +1,7 @@
 //! What QUIC knows about the path of a connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
@@ -77,23 +77,56 @@ impl Default for Created {
 }
 
 /// Gives every connection of an endpoint a [`PathStats`], and feeds it from the endpoint's events.
+#[derive(Debug, Default)]
+pub(super) struct Observer {
+    handshakes: Arc<AtomicUsize>,
+}
+
+impl Observer {
+    /// One that counts the handshakes that are under way, of this endpoint and of others.
+    pub(super) fn new(handshakes: Arc<AtomicUsize>) -> Self {
+        Self { handshakes }
+    }
+}
+
+/// What an observer knows of a connection.
 #[derive(Debug)]
-pub(super) struct Observer;
+pub(super) struct Observed {
+    pub(super) path: Arc<PathStats>,
+    /// Until it is done.
+    handshake: Option<Handshake>,
+}
+
+/// A handshake that counts as under way until this is dropped, however it ends.
+#[derive(Debug)]
+struct Handshake(Arc<AtomicUsize>);
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Subscriber for Observer {
-    type ConnectionContext = Arc<PathStats>;
+    type ConnectionContext = Observed;
 
-    fn create_connection_context(
+    fn create_connection_context(&mut self, _: &ConnectionMeta, _: &ConnectionInfo) -> Observed {
+        self.handshakes.fetch_add(1, Ordering::Relaxed);
+        Observed { path: Arc::default(), handshake: Some(Handshake(self.handshakes.clone())) }
+    }
+
+    fn on_handshake_status_updated(
         &mut self,
+        observed: &mut Observed,
         _: &ConnectionMeta,
-        _: &ConnectionInfo,
-    ) -> Arc<PathStats> {
-        Arc::default()
+        _: &events::HandshakeStatusUpdated,
+    ) {
+        observed.handshake = None;
     }
 
     fn on_recovery_metrics(
         &mut self,
-        path: &mut Arc<PathStats>,
+        Observed { path, .. }: &mut Observed,
         _: &ConnectionMeta,
         event: &events::RecoveryMetrics<'_>,
     ) {
@@ -107,7 +140,7 @@ impl Subscriber for Observer {
 
     fn on_ack_range_received(
         &mut self,
-        path: &mut Arc<PathStats>,
+        Observed { path, .. }: &mut Observed,
         _: &ConnectionMeta,
         _: &events::AckRangeReceived<'_>,
     ) {
@@ -117,7 +150,7 @@ impl Subscriber for Observer {
 
     fn on_packet_lost(
         &mut self,
-        path: &mut Arc<PathStats>,
+        Observed { path, .. }: &mut Observed,
         _: &ConnectionMeta,
         event: &events::PacketLost<'_>,
     ) {

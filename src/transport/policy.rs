@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use s2n_quic::provider::endpoint_limits::{ConnectionAttempt, Limiter, Outcome};
 
@@ -26,12 +27,16 @@ pub trait HandshakePolicy: fmt::Debug + Send + Sync + 'static {
 
 /// A policy as the endpoint asks for it.
 #[derive(Debug)]
-pub(super) struct PolicyLimiter(pub(super) Arc<dyn HandshakePolicy>);
+pub(super) struct PolicyLimiter {
+    pub(super) policy: Arc<dyn HandshakePolicy>,
+    /// Handshakes that are under way, over all endpoints of the server.
+    pub(super) handshakes: Arc<AtomicUsize>,
+}
 
 impl Limiter for PolicyLimiter {
     fn on_connection_attempt(&mut self, attempt: &ConnectionAttempt<'_>) -> Outcome {
         let peer = SocketAddr::from(attempt.remote_address.clone());
-        match self.0.first_look(peer, attempt.inflight_handshakes) {
+        match self.policy.first_look(peer, self.handshakes.load(Ordering::Relaxed)) {
             FirstLook::Accept => Outcome::allow(),
             FirstLook::ProveAddress => Outcome::retry(),
             FirstLook::Refuse => Outcome::close(),

@@ -12,6 +12,8 @@ use s2n_quic::provider::stateless_reset_token::{Generator, Provider};
 use s2n_quic_core::stateless_reset::Token;
 use tempfile::NamedTempFile;
 
+use super::connection_id::Worker;
+
 /// Bytes of a key.
 const LENGTH: usize = 32;
 
@@ -63,15 +65,18 @@ impl fmt::Debug for ResetKey {
     }
 }
 
-/// Makes the tokens of one address: servers that share a key do not share tokens.
+/// Makes the tokens of one worker at one address: servers that share a key do not share tokens.
 #[derive(Debug)]
-pub(super) struct ResetTokens(hmac::Key);
+pub(super) struct ResetTokens {
+    key: hmac::Key,
+    worker: Worker,
+}
 
 impl ResetTokens {
-    pub(super) fn new(ResetKey(key): &ResetKey, address: SocketAddr) -> Self {
+    pub(super) fn new(ResetKey(key): &ResetKey, address: SocketAddr, worker: Worker) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
         let of_address = hmac::sign(&key, address.to_string().as_bytes());
-        Self(hmac::Key::new(hmac::HMAC_SHA256, of_address.as_ref()))
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, of_address.as_ref()), worker }
     }
 }
 
@@ -85,8 +90,13 @@ impl Provider for ResetTokens {
 }
 
 impl Generator for ResetTokens {
+    /// A packet that strayed to another worker must not end a connection that lives: a token of
+    /// that worker says nothing.
     fn generate(&mut self, local_connection_id: &[u8]) -> Token {
-        let tag = hmac::sign(&self.0, local_connection_id);
+        if !self.worker.owns(local_connection_id) {
+            return rand::random::<[u8; 16]>().into();
+        }
+        let tag = hmac::sign(&self.key, local_connection_id);
         let mut token = Token::ZEROED;
         token.as_mut().iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
         token
@@ -95,12 +105,21 @@ impl Generator for ResetTokens {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU8;
     use std::os::unix::fs::MetadataExt as _;
 
+    use super::super::connection_id::Steering;
     use super::*;
 
+    fn token_of(worker: (u8, u8), key: &ResetKey, address: &str) -> Token {
+        let (index, workers) = (worker.0, NonZeroU8::new(worker.1).unwrap());
+        let worker = Worker { index, steering: Steering { position: 0, workers } };
+        // The first byte is 97.
+        ResetTokens::new(key, address.parse().unwrap(), worker).generate(b"a connection id")
+    }
+
     fn token(key: &ResetKey, address: &str) -> Token {
-        ResetTokens::new(key, address.parse().unwrap()).generate(b"a connection id")
+        token_of((0, 1), key, address)
     }
 
     #[test]
@@ -114,6 +133,19 @@ mod tests {
         assert_eq!(token(&again, "127.0.0.1:9000"), own);
         assert_ne!(token(&first, "127.0.0.1:9001"), own, "beside it, with the same key");
         assert_ne!(token(&ResetKey::random(), "127.0.0.1:9000"), own);
+    }
+
+    #[test]
+    fn one_worker_of_each_number_makes_the_token_and_the_others_make_none() {
+        let key = ResetKey::random();
+        let own = token(&key, "[::1]:9000");
+        for workers in [2, 3, 64] {
+            for index in 0..workers {
+                let made = token_of((index, workers), &key, "[::1]:9000");
+                assert_eq!(made == own, index == 97 % workers, "{index} of {workers}");
+                assert_ne!(made, Token::ZEROED);
+            }
+        }
     }
 
     #[test]

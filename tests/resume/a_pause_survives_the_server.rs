@@ -13,7 +13,8 @@ use quicstream::protocol::{OpenStream, Version};
 use quicstream::server::{self, Admission, ConnectionLimits, Pacing};
 use quicstream::session::Offer;
 use quicstream::transport::{
-    ActiveIdentity, Address, Congestion, Identity, Listener, ResetKey, TransportSettings, Trust,
+    ActiveIdentity, Address, Congestion, Identity, Listener, ResetKey, Sockets, TransportSettings,
+    Trust, Workers,
 };
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -87,13 +88,16 @@ impl Server {
             let deadline = Instant::now() + PATIENCE;
             let limits = ConnectionLimits { max_connections: 10, max_per_address: 10 };
             let admission = Arc::new(Admission::new(limits));
-            let listener = loop {
-                let policy = admission.clone();
-                match Listener::bind(address, &identity, &reset_key, policy, &transport()) {
-                    Ok(listener) => break listener,
+            let socket = loop {
+                match Sockets::bind(address, Workers::ONE, None) {
+                    Ok(sockets) => break sockets.first,
                     Err(error) => assert!(Instant::now() < deadline, "{error}"),
                 }
             };
+            let policy = admission.clone();
+            let settings = transport();
+            let listener = Listener::start(socket, &identity, &reset_key, policy, &settings);
+            let listener = listener.unwrap();
             ready.send(listener.address()).unwrap();
             let server = server::Server::new(
                 offers(max_pause),

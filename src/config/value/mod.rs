@@ -20,10 +20,10 @@ use toml::Value;
 pub use address::{Address, CertificateName, Host, HttpListen, Listen};
 pub use live::Live;
 pub use locator::{Locator, url};
-pub use number::{BitRate, Rate, Seconds, Size, Start, Whole};
+pub use number::{BitRate, Rate, Seconds, Size, Start, Whole, Workers};
 pub use player::PlayerCommand;
 pub use servers::{Peer, Pins, Servers};
-pub use text::{Congestion, Pacing, Protocol, Text};
+pub use text::{Congestion, LbKey, Pacing, Protocol, Text};
 
 /// A port to connect to.
 pub type Port = Whole<u16, 1, { u16::MAX as u64 }>;

@@ -1,5 +1,6 @@
 //! Numbers in a range.
 
+use std::num::NonZeroU8;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use serde::Deserialize;
 use toml::Value;
 
 use super::{Invalid, written};
-use crate::client;
+use crate::transport::MAX_WORKERS;
+use crate::{client, transport};
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -235,5 +237,43 @@ impl TryFrom<Value> for Rate {
 
     fn try_from(value: Value) -> Result<Self, Invalid> {
         written(value, &["integer", "string"], Self::EXPECTED)?.parse()
+    }
+}
+
+/// How many endpoints a server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct Workers(transport::Workers);
+
+impl From<Workers> for transport::Workers {
+    fn from(Workers(workers): Workers) -> Self {
+        workers
+    }
+}
+
+impl Workers {
+    fn expected() -> String {
+        format!("auto or a whole number from 1 to {MAX_WORKERS}")
+    }
+}
+
+impl FromStr for Workers {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let count = || text.parse().ok().filter(|count: &NonZeroU8| count.get() <= MAX_WORKERS);
+        let workers = match text {
+            "auto" => Some(transport::Workers::Auto),
+            _ => count().map(transport::Workers::Exactly),
+        };
+        workers.map(Self).ok_or_else(|| Invalid::expected(text, Self::expected()))
+    }
+}
+
+impl TryFrom<Value> for Workers {
+    type Error = Invalid;
+
+    fn try_from(value: Value) -> Result<Self, Invalid> {
+        written(value, &["integer", "string"], Self::expected())?.parse()
     }
 }

@@ -1,5 +1,6 @@
 //! Names and words.
 
+use std::convert::Infallible;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -7,6 +8,7 @@ use toml::Value;
 
 use super::{Invalid, MAX_LEN, written};
 use crate::protocol::Version;
+use crate::transport::{BalancerKey, BalancerKeyError};
 use crate::{server, transport};
 
 /// A text of `MIN` to 255 bytes.
@@ -82,6 +84,36 @@ impl FromStr for Pacing {
 impl From<Pacing> for server::Pacing {
     fn from(Pacing(pacing): Pacing) -> Self {
         pacing
+    }
+}
+
+/// The key of a balancer, or of what was meant to be one: whoever reads it says what is wrong
+/// without showing the text, which may be nearly the key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "Value")]
+pub struct LbKey(Result<BalancerKey, BalancerKeyError>);
+
+impl LbKey {
+    /// The key.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn get(self) -> Result<BalancerKey, BalancerKeyError> {
+        self.0
+    }
+}
+
+impl FromStr for LbKey {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.parse()))
+    }
+}
+
+impl From<Value> for LbKey {
+    fn from(value: Value) -> Self {
+        Self(value.as_str().ok_or(BalancerKeyError).and_then(str::parse))
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn server(site: &Site, mtu: u16) -> Server {
         .unwrap()
         .with_limits(limits)
         .unwrap()
-        .with_io(io("127.0.0.1:0".parse().unwrap(), mtu))
+        .with_io(io("127.0.0.1:0".parse().unwrap(), mtu, true))
         .unwrap()
         .with_congestion_controller(Bbr::default())
         .unwrap()
@@ -75,8 +75,9 @@ pub(crate) fn server_tls(site: &Site) -> rustls::ServerConfig {
     tls
 }
 
-/// An endpoint for any number of connections.
-pub(crate) fn client(ca: &Path, mtu: u16) -> Client {
+/// An endpoint for any number of connections. With `gso` the kernel takes packets of several of
+/// them as one, which over loopback comes to one worker of the server.
+pub(crate) fn client(ca: &Path, mtu: u16, gso: bool) -> Client {
     let limits = limits()
         .with_data_window(RECEIVE_WINDOW)
         .and_then(|limits| limits.with_bidirectional_local_data_window(RECEIVE_WINDOW))
@@ -86,7 +87,7 @@ pub(crate) fn client(ca: &Path, mtu: u16) -> Client {
         .unwrap()
         .with_limits(limits)
         .unwrap()
-        .with_io(io("0.0.0.0:0".parse().unwrap(), mtu))
+        .with_io(io("0.0.0.0:0".parse().unwrap(), mtu, gso))
         .unwrap()
         .with_congestion_controller(Bbr::default())
         .unwrap()
@@ -150,7 +151,7 @@ pub(crate) async fn serve_memory(site: &Site, mtu: u16, size: u64) {
 /// Fetches what there is and throws it away, or writes it to a file.
 pub(crate) async fn fetch(ca: &Path, mtu: u16, server: SocketAddr, output: Option<&str>) {
     let mut output = output.map(|path| File::create(path).unwrap());
-    let client = client(ca, mtu);
+    let client = client(ca, mtu, true);
     let connect = Connect::new(server).with_server_name("localhost");
     let mut connection = client.connect(connect).await.unwrap();
     let (mut receive, mut send) = connection.open_bidirectional_stream().await.unwrap().split();
@@ -235,9 +236,10 @@ fn limits() -> Limits {
         .unwrap()
 }
 
-fn io(address: SocketAddr, mtu: u16) -> io_provider::Provider {
+fn io(address: SocketAddr, mtu: u16, gso: bool) -> io_provider::Provider {
     let mut io = io_provider::Builder::default()
         .with_receive_address(address)
+        .and_then(|io| io.with_gso(gso))
         .and_then(|io| io.with_max_mtu(mtu))
         .and_then(|io| io.with_send_buffer_size(SOCKET_BUFFER))
         .and_then(|io| io.with_recv_buffer_size(SOCKET_BUFFER))

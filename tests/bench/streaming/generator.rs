@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) spread: Duration,
     /// They pause as soon as they have begun, and stay so.
     pub(crate) paused: bool,
+    /// Packets of several viewers leave as one.
+    pub(crate) gso: bool,
     /// How long they are all watched at once.
     pub(crate) window: Duration,
 }
@@ -76,7 +78,7 @@ pub(crate) async fn run(site: &Site, plan: Plan) {
     let window = plan.window;
     let paused = plan.paused;
     let shared = Arc::new(Shared {
-        client: bare::client(&site.cert(), 1500),
+        client: bare::client(&site.cert(), 1500, plan.gso),
         plan,
         record: Mutex::new(Record {
             lateness: Histogram::new_with_max(MOST_LATE, 3).unwrap(),

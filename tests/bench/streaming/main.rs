@@ -6,6 +6,7 @@
 //! cargo bench --bench streaming -- bulk pause       only these groups
 //! cargo bench --bench streaming -- --once           one round, of viewers for 20 s
 //! cargo bench --bench streaming -- --peers          and a quinn copy, and nginx to curl
+//! cargo bench --bench streaming -- workers          servers with several workers: only when named
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -31,6 +32,7 @@ mod site;
 mod startup;
 mod table;
 mod viewers;
+mod workers;
 
 use std::io::Write;
 use std::time::Duration;
@@ -52,6 +54,8 @@ pub(crate) struct Scale {
     /// Rounds of viewers.
     pub(crate) viewer_rounds: usize,
     pub(crate) viewers: usize,
+    /// Viewers of servers with several workers.
+    pub(crate) crowds: &'static [usize],
     /// Within how many chunks they begin, not to be all due at once.
     pub(crate) spread: u32,
     /// How long they all watch.
@@ -73,6 +77,7 @@ impl Scale {
         bulk: 256 << 20,
         viewer_rounds: 1,
         viewers: 500,
+        crowds: &[500],
         spread: 1,
         watch: Duration::from_secs(2),
         paused: 500,
@@ -86,6 +91,7 @@ impl Scale {
         bulk: 4 << 30,
         viewer_rounds: 3,
         viewers: 6000,
+        crowds: &[9000, 12_000],
         spread: 4,
         watch: Duration::from_secs(60),
         paused: 2000,
@@ -110,6 +116,9 @@ const GROUPS: &[Group] = &[
     ("pause", pause::run),
 ];
 
+/// Run only where they are named: they take the machine for long.
+const EXTRA_GROUPS: &[Group] = &[("workers", workers::run)];
+
 fn main() {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
@@ -130,11 +139,11 @@ fn main() {
     let site = Site::new();
     let mut table = Table::default();
     let machine = Machine::new();
-    for (name, run) in GROUPS {
-        if wanted.is_empty() || wanted.contains(&name) {
-            eprintln!("{name} ...");
-            run(&site, &scale, &mut table);
-        }
+    let usual = GROUPS.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(&name));
+    let extra = EXTRA_GROUPS.iter().filter(|(name, _)| wanted.contains(&name));
+    for (name, run) in usual.chain(extra) {
+        eprintln!("{name} ...");
+        run(&site, &scale, &mut table);
     }
     if args.contains(&"--peers") {
         peers::run(&site, &scale, &mut table);

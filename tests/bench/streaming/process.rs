@@ -1,6 +1,7 @@
 //! Child processes: pinned to a core, heard line by line, measured through /proc, and killed when
 //! they are dropped.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -122,6 +123,20 @@ impl Process {
     }
 }
 
+impl Process {
+    /// The time that each of its threads has had of a core, by name.
+    pub(crate) fn threads(&self) -> BTreeMap<String, Duration> {
+        let mut threads = BTreeMap::new();
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        for task in tasks.map_while(Result::ok) {
+            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            let time = Duration::from_nanos(nanoseconds(&task).unwrap_or(0));
+            *threads.entry(name.trim().to_owned()).or_default() += time;
+        }
+        threads
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -140,11 +155,12 @@ fn status(pid: u32, field: &str) -> Option<u64> {
 /// finer than the ticks of utime and stime and the same sum, but for threads that have ended.
 fn cpu(pid: u32) -> Option<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.map_while(Result::ok);
-    let nanoseconds = |thread: fs::DirEntry| -> Option<u64> {
-        let schedstat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        schedstat.split(' ').next()?.parse().ok()
-    };
-    Some(threads.filter_map(nanoseconds).sum())
+    Some(threads.filter_map(|thread| nanoseconds(&thread)).sum())
+}
+
+fn nanoseconds(thread: &fs::DirEntry) -> Option<u64> {
+    let schedstat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+    schedstat.split(' ').next()?.parse().ok()
 }
 
 /// The same command behind `nice` and `taskset`, which become it: the process id is that of the

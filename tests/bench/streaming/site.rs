@@ -140,7 +140,8 @@ impl Site {
     fn serve_command(&self) -> Command {
         let mut command = self.quicstream("serve");
         // All viewers come from one address.
-        command.args(["--listen", "127.0.0.1:0", "--max-per-address", "10000"]);
+        command.args(["--listen", "127.0.0.1:0", "--max-connections", "20000"]);
+        command.args(["--max-per-address", "20000"]);
         command
     }
 

@@ -12,8 +12,8 @@ use crate::generator::{self, Plan};
 use crate::site::{SOON, Serving, Site, number};
 use crate::table::{Table, Target};
 
-const RATE: u64 = 500_000;
-const CHUNK_TIME: Duration = Duration::from_micros(1_048_576);
+pub(crate) const RATE: u64 = 500_000;
+pub(crate) const CHUNK_TIME: Duration = Duration::from_micros(1_048_576);
 
 /// What a server may keep beside its sessions, bytes: `server.cache`.
 const CACHE: f64 = 32.0 * 1024.0 * 1024.0;
@@ -48,6 +48,7 @@ pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
         rate: RATE,
         spread,
         paused: false,
+        gso: true,
         window,
     };
     let serve = |media: &Path| site.serve(media, 1500, &[]);
@@ -82,6 +83,7 @@ pub(crate) fn run_paused(site: &Site, scale: &Scale, table: &mut Table) {
         rate: RATE,
         spread: CHUNK_TIME,
         paused: true,
+        gso: true,
         window: scale.pause_watch,
     };
     let paused = load(site, &server, &plan);
