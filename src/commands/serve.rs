@@ -83,6 +83,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     warn_of_small_buffers(config.transport.socket_buffer);
     warn_of_dates(&identity, &config.credentials);
 
+    let workers = RunningWorkers::start(workers, &server, &shutdown).context("cannot start")?;
     runtime.block_on(async {
         if let Some(job) = JobSignals::listen().context("cannot listen for signals")? {
             let events = ui.sender();
@@ -104,7 +105,6 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
             let report = move |event| events.send(event);
             producer.start(report, move || _ = over.send(())).context("cannot start")?;
         }
-        let workers = RunningWorkers::start(workers, &server, &shutdown).context("cannot start")?;
         let inform = supervisor::inform(server.clone(), workers.handles(), shutdown.clone());
         let informed = tokio::spawn(inform);
         let ended = CancellationToken::new();
