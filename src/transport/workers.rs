@@ -206,9 +206,9 @@ mod tests {
     use super::*;
 
     fn bind(address: SocketAddr, workers: u8, server_id: Option<&str>) -> Result<Sockets, Error> {
-        let load_balancing = server_id
-            .map(|server_id| LoadBalancing { server_id: server_id.parse().unwrap(), key: None });
-        let workers = Workers::Exactly(NonZeroU8::new(workers).unwrap());
+        let server_id = server_id.and_then(|server_id| server_id.parse().ok());
+        let load_balancing = server_id.map(|server_id| LoadBalancing { server_id, key: None });
+        let workers = Workers::Exactly(NonZeroU8::new(workers).unwrap_or(NonZeroU8::MIN));
         Sockets::bind(address, workers, load_balancing.as_ref())
     }
 

@@ -13,7 +13,7 @@ use quicstream::transport::{
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
-use crate::viewer::{Viewer, connector, transport};
+use crate::viewer::{Viewer, connector, raise_descriptor_limit, transport};
 
 /// What one endpoint has done.
 #[derive(Debug)]
@@ -96,6 +96,7 @@ fn counts(endpoints: &[Arc<Endpoint>], count: fn(&Endpoint) -> &AtomicUsize) -> 
 
 #[tokio::test]
 async fn a_thousand_clients_are_spread_over_all_workers() {
+    raise_descriptor_limit();
     let (port, endpoints) = start(4, FirstLook::Accept);
     let accepted = connect(1000, port, &endpoints).await;
     assert!(accepted.iter().all(|count| *count <= 325), "1.3 of the mean: {accepted:?}");

@@ -2,14 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quicstream::protocol::{CloseReason, Frame, OpenStream, Options, Pdu, Version};
 use quicstream::transport::{
     Congestion, Connection, Connector, Incoming, Outgoing, TransportSettings, Trust,
 };
-use tokio::sync::{Barrier, Semaphore};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
@@ -19,7 +19,10 @@ use crate::common::relay::Relay;
 pub(crate) const SIZE: usize = 300_000;
 
 /// How often the port of each viewer changes: more often than s2n-quic follows is no use.
-pub(crate) const REBINDS: u64 = 4;
+const REBINDS: u64 = 4;
+
+/// After how many bytes it changes.
+const EVERY: u64 = SIZE as u64 / 10;
 
 /// How often a viewer says that it is there.
 const HEARTBEAT: Duration = Duration::from_millis(200);
@@ -103,45 +106,43 @@ impl Viewer {
     }
 }
 
-/// Has so many viewers watch through a relay that gives each of them a new port in mid-stream,
-/// again and again. Returns what happened to those whose connection did not survive it.
-pub(crate) async fn lost_by_rebinding(
-    relay: &Arc<Relay>,
-    viewers: usize,
-    rate: u64,
-) -> Vec<String> {
+/// Has so many viewers watch, each through a relay that gives it a new port in mid-stream, again
+/// and again. Returns what happened to those whose connection did not survive it.
+pub(crate) async fn lost_by_rebinding(server: u16, viewers: usize, rate: u64) -> Vec<String> {
     let connector = Arc::new(connector());
     let turns = Arc::new(Semaphore::new(HANDSHAKES));
-    let connected = Arc::new(Barrier::new(viewers));
-    // How many have seen each part of the media; when the last has, the ports change.
-    let parts: Arc<[_]> = (0..REBINDS).map(|_| AtomicUsize::new(0)).collect();
     let mut all = JoinSet::new();
     for _ in 0..viewers {
-        let (connector, turns, connected) = (connector.clone(), turns.clone(), connected.clone());
-        let (relay, parts) = (relay.clone(), parts.clone());
+        let (connector, turns) = (connector.clone(), turns.clone());
         all.spawn(async move {
+            let relay = Relay::start(server);
             let turn = turns.acquire().await.unwrap();
-            let connection = Viewer::connect(&connector, relay.port()).await;
+            let connection = Viewer::connect(&connector, relay.port()).await?;
             drop(turn);
-            connected.wait().await;
-            let mut viewer = match Viewer::open(connection?, rate).await {
-                Ok(viewer) => viewer,
-                Err(pdu) => return Err(pdu.to_string()),
-            };
-            let mut waits_for = parts.iter().enumerate().peekable();
+            let mut viewer = Viewer::open(connection, rate).await.map_err(|pdu| pdu.to_string())?;
+            let mut rebinds = 0;
             let over = viewer.watch(|total| {
-                let is_seen = |part: usize| total >= SIZE * (part + 1) / (parts.len() + 2);
-                while let Some((_, seen)) = waits_for.next_if(|(part, _)| is_seen(*part)) {
-                    if seen.fetch_add(1, Ordering::Relaxed) + 1 == viewers {
-                        relay.rebind();
-                    }
+                // Each of its ports is used.
+                let is_known = relay.ports() == rebinds + 1;
+                if is_known && rebinds < REBINDS && total as u64 >= (rebinds + 1) * EVERY {
+                    relay.rebind();
+                    rebinds += 1;
                 }
             });
             match over.await? {
-                Pdu::Close(CloseReason::COMPLETE, _) => Ok(()),
+                Pdu::Close(CloseReason::COMPLETE, _) => {
+                    assert_eq!(relay.ports(), REBINDS + 1);
+                    Ok(())
+                }
                 pdu => Err(pdu.to_string()),
             }
         });
     }
     all.join_all().await.into_iter().filter_map(Result::err).collect()
+}
+
+/// Lets this process have as many sockets as it takes.
+pub(crate) fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }

@@ -172,6 +172,7 @@ fn of_a_file(site: &Site, scale: &Scale, viewers: usize) -> f64 {
         spread: Duration::from_secs(4),
         paused: false,
         window: scale.watch,
+        gso: true,
     };
     viewers::load(site, &server, &plan).cpu
 }

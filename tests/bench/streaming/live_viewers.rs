@@ -60,7 +60,7 @@ struct Shared {
 pub(crate) async fn run(site: &Site, plan: LivePlan) {
     let (viewers, window) = (plan.viewers, plan.window);
     let shared = Arc::new(Shared {
-        client: bare::client(&site.cert(), 1500),
+        client: bare::client(&site.cert(), 1500, true),
         plan,
         record: Mutex::new(Record {
             lateness: Histogram::new_with_max(MOST_LATE, 3).unwrap(),
