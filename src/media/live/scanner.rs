@@ -41,8 +41,11 @@ impl Default for Container {
 /// Whether a stream that begins like this is of some container, where that can be said.
 type Recognises = fn(&[u8]) -> Option<bool>;
 
+/// Makes a scanner of some container.
+type New = fn() -> Box<dyn Scan>;
+
 /// The containers. Of two that recognise a stream, it is the first.
-const CONTAINERS: [(Recognises, fn() -> Box<dyn Scan>); 8] = [
+const CONTAINERS: [(Recognises, New); 8] = [
     (Mp4::recognises, || Box::<Mp4>::default()),
     (WebM::recognises, || Box::<WebM>::default()),
     (Ogg::recognises, || Box::<Ogg>::default()),
