@@ -118,6 +118,7 @@ impl Layout {
             Ok(Some(page)) => page,
             Err(needed) => return Ok(Step::Need(needed)),
             Ok(None) => {
+                self.begins = false;
                 let next = rest.get(1..).and_then(|rest| memmem::find(rest, CAPTURE));
                 return Ok(Step::Used(next.map_or(rest.len() - (CAPTURE.len() - 1), |at| at + 1)));
             }

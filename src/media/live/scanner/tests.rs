@@ -146,10 +146,11 @@ fn a_decoder_can_begin_where_it_should_with_the_header_that_it_needs() {
 
 #[test]
 fn what_is_of_no_known_container_can_be_begun_anywhere() {
-    let programs = [0x47, 0, 0, 0x10].repeat(47);
-    for other in [b"RIFF....AVI ".to_vec(), vec![0, 0, 1, 0xb3, 0, 0], vec![0; 2 << 20], programs] {
+    let packets = [[0x47; 188].as_slice(), &[0; 200]].concat();
+    let other =
+        [&b"RIFF....AVI ........"[..], &[0, 0, 1, 0xb3, 0, 0, 0, 0], &packets, &[0; 2 << 20]];
+    for other in other {
         let mut scanner = Scanner::default();
-        let other = [other, vec![9; 300]].concat();
         for piece in other.chunks(65_536) {
             scanner.feed(piece, |_, _| panic!("there is nothing to find")).unwrap();
         }
@@ -159,9 +160,11 @@ fn what_is_of_no_known_container_can_be_begun_anywhere() {
 
 #[test]
 fn a_writer_may_leave_within_its_header() {
-    for sample in [mp4::sample as fn(u8) -> Sample, webm::sample, mpegts::sample] {
+    for sample in [mp4::sample as fn(u8) -> Sample, webm::sample, mpegts::sample, ogg::opus] {
         let (older, newer) = (sample(0), sample(1));
-        for cut in older.shown_by..older.header.len() {
+        // The first page of an Ogg stream does not say that others follow it.
+        let is_unsaid = |cut: &usize| older.bytes[*cut..].starts_with(b"OggS\0\0");
+        for cut in (older.shown_by..older.header.len()).filter(|cut| !is_unsaid(cut)) {
             let stream = [&older.bytes[..cut], &newer.bytes].concat();
             assert_eq!(found(&stream), newer.joins(cut), "{cut}");
         }

@@ -91,7 +91,7 @@ fn without_parameter_sets_there_is_nothing_to_begin_with() {
     assert!(found(&nals(&[&sps(30, 0xac), &IDR, &P])).is_empty());
     // One that never ends is none.
     let endless =
-        [&nals(&[&sps(30, 0xac), &[0x68, 0xeb]])[..], &vec![9; 1 << 20], &nals(&[&IDR, &P])];
+        [&nals(&[&sps(30, 0xac), &[0x68, 0xeb]])[..], &vec![9; 20_000], &nals(&[&IDR, &P])];
     assert!(found(&endless.concat()).is_empty());
 }
 

@@ -79,6 +79,17 @@ fn a_tag_in_the_middle_is_passed_over() {
 }
 
 #[test]
+fn a_frame_that_none_of_its_kind_follows_is_none_to_begin_with() {
+    for (older, newer) in [(adts(0), adts(1)), (mp3(0), mp3(1))] {
+        // Without the tag.
+        let (begin, _) = newer.joins(0)[0];
+        let stream = [&older.bytes[..], &newer.bytes[begin as usize..]].concat();
+        let behind = newer.joins(older.bytes.len() - begin as usize);
+        assert_eq!(found(&stream), [older.joins(0), behind].concat());
+    }
+}
+
+#[test]
 fn what_looks_like_one_frame_is_none() {
     let sample = adts(0);
     let (first, rest) = sample.bytes.split_at(sample.joins[4] as usize);

@@ -16,13 +16,18 @@ fn packet(pid: u16, starts: bool, random_access: bool, payload: &[u8]) -> Vec<u8
     packet
 }
 
-/// A section of this table, with its CRC.
+/// A section of this table that is in force.
 fn section(table: u8, id: u16, content: &[u8]) -> Vec<u8> {
+    section_with(0xc1, table, id, content)
+}
+
+/// A section of this table with these flags, and its CRC.
+fn section_with(flags: u8, table: u8, id: u16, content: &[u8]) -> Vec<u8> {
     let length = (content.len() + 9) as u16 | 0xb000;
     let mut section = vec![table];
     section.extend(length.to_be_bytes());
     section.extend(id.to_be_bytes());
-    section.extend([0xc1, 0, 0]);
+    section.extend([flags, 0, 0]);
     section.extend(content);
     let mut crc = u32::MAX;
     for byte in &section {
@@ -74,9 +79,9 @@ const AAC: u8 = 0x0f;
 const SHOWN_BY: usize = 2 * PACKET + 1;
 
 pub(super) fn sample(version: u8) -> Sample {
-    let video = 0x100 + u16::from(version);
+    let (video, pid) = (0x100 + u16::from(version), 0x1000 + u16::from(version));
     let tables =
-        [pat(&[(0, 0x10), (1, 0x1000)]), pmt(0x1000, 1, &[(AAC, 0x200), (H264, video)])].concat();
+        [pat(&[(0, 0x10), (1, pid)]), pmt(pid, 1, &[(AAC, 0x200), (H264, video)])].concat();
     let picture = |is_key| packet(video, true, is_key, &[9; 120]);
     let parts = [
         (false, tables.clone()),
@@ -141,8 +146,7 @@ fn a_table_that_is_broken_or_to_come_changes_nothing() {
     let sample = sample(0);
     let mut broken = pat(&[(1, 0x1234)]);
     *broken.last_mut().unwrap() ^= 1;
-    let mut next = section(0, 1, &[0, 1, 0xf2, 0x34]);
-    next[5] = 0xc0;
+    let next = section_with(0xc0, 0, 1, &[0, 1, 0xf2, 0x34]);
     let with =
         |part: Vec<u8>| found(&[&sample.bytes[..], &part, &sample.bytes[2 * PACKET..]].concat());
     let undisturbed = with(packet(0x1fff, false, false, &[]));
