@@ -132,6 +132,8 @@ fn rows() -> Vec<Row> {
             ("1", "0.0.0.0:1"), ("[::]:2", "[::]:2"), Some((&["--listen", "[::1]:3"], "[::1]:3"))),
         row("server.media", Serve(|c| c.media.as_deref().map_or("none".into(), name)), "none",
             ("'a.mp4'", "a.mp4"), ("b.mp4", "b.mp4"), Some((&["-m", "c.mp4"], "c.mp4"))),
+        row("server.store_digests", Serve(|c| c.store_digests.to_string()), "false",
+            ("true", "true"), ("false", "false"), Some((&["--store-digests"], "true"))),
         row("server.live", Serve(|c| format!("{:?}", c.live.broadcasts)), "[]",
             ("['a.ts']", r#"[("a.ts", None)]"#), ("b.ts=/b", r#"[("b.ts", Some("/b"))]"#),
             Some((&["--live", "c.ts", "--live", "d=/d"], r#"[("c.ts", None), ("d", Some("/d"))]"#))),

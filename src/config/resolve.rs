@@ -225,6 +225,7 @@ fn serve_config(
     Ok(ServeConfig {
         listen,
         media: layer.server.media.clone(),
+        store_digests: setting!(layer.server.store_digests),
         live: live(layer)?,
         generate: None,
         digests: None,

@@ -108,9 +108,14 @@ settings! {
             #[arg(long, value_name = "ADDR:PORT", help_heading = "Network")]
             listen: Listen,
             /// A file to serve, or a directory of titles: every file under it, by its relative
-            /// path [default: the sample clip inside the program]
+            /// path; or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX: every object
+            /// under that [default: the sample clip inside the program]
             #[arg(short, long, value_name = "PATH", help_heading = "Media")]
             media: PathBuf,
+            /// Compute the digest of each object that is played and has none, and store it beside
+            /// it, as NAME.quicstream-blake3
+            #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Media")]
+            store_digests: bool,
             /// The broadcasts.
             #[arg(skip)]
             live: List<Live>,
@@ -173,8 +178,8 @@ settings! {
             /// What may wait in the send buffers of all sessions [default: 256MiB]
             #[arg(long, value_name = "BYTES", help_heading = "Advanced", hide_short_help = true)]
             send_memory: Size<u64, MIB, PIB>,
-            /// The most media to keep in memory of titles that are open more than once
-            /// [default: 32MiB]
+            /// The most media to keep in memory of objects, and of files that are open more than
+            /// once [default: 32MiB]
             #[arg(long, value_name = "BYTES", help_heading = "Advanced", hide_short_help = true)]
             cache: Size<u64, MIB, PIB>,
         }

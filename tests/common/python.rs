@@ -20,26 +20,30 @@ pub(crate) fn python() -> Option<&'static Path> {
     if std::env::var_os("QUICSTREAM_SKIP_INTEROP").is_some_and(|value| value == "1") {
         return None;
     }
-    Some(PYTHON.get_or_init(|| {
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(AIOQUIC);
-        fs::create_dir_all(&home).unwrap();
-        // Test processes may run beside each other.
-        let lock = File::create(home.join("lock")).unwrap();
-        lock.lock().unwrap();
-        let python = home.join("venv/bin/python");
-        let ready = home.join("ready");
-        if !ready.exists() {
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home.join("venv")));
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", AIOQUIC]));
-            File::create(ready).unwrap();
-        }
-        python
-    }))
+    Some(PYTHON.get_or_init(|| environment(&[AIOQUIC])))
+}
+
+/// The Python of a virtual environment with these packages, which is made on first use and called
+/// by the first of them.
+pub(crate) fn environment(packages: &[&str]) -> PathBuf {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(packages[0]);
+    fs::create_dir_all(&home).unwrap();
+    // Test processes may run beside each other.
+    let lock = File::create(home.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let python = home.join("venv/bin/python");
+    let ready = home.join("ready");
+    if !ready.exists() {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home.join("venv")));
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
+        File::create(ready).unwrap();
+    }
+    python
 }
 
 fn run(command: &mut Command) {
-    let hint = "the interoperability tests need Python 3.11 or newer with venv, and the Python \
-                package index (or set QUICSTREAM_SKIP_INTEROP=1 to do without them)";
+    let hint = "these tests need Python 3.11 or newer with venv, and the Python package index (or \
+                set QUICSTREAM_SKIP_INTEROP=1 to do without the interoperability tests)";
     let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}: {hint}"));
     assert!(status.success(), "{command:?} failed: {hint}");
 }
