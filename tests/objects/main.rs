@@ -23,7 +23,7 @@ mod trouble;
 use std::fs::{self, File};
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
 use serde_json::json;
@@ -44,6 +44,7 @@ const MIB: usize = 1 << 20;
 
 /// One store for all tests of the process, which ends with it.
 struct Store {
+    _child: Child,
     port: u16,
     commands: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
@@ -61,7 +62,7 @@ static STORE: LazyLock<Store> = LazyLock::new(|| {
     let mut stdout = BufReader::new(stdout);
     let listening = next_event(&mut stdout).expect("the store listens");
     let port = listening["port"].as_u64().unwrap().try_into().unwrap();
-    Store { port, commands: Mutex::new((stdin, stdout)) }
+    Store { _child: child, port, commands: Mutex::new((stdin, stdout)) }
 });
 
 /// A bucket of a test, its proxy, and a directory for what is played.

@@ -134,9 +134,10 @@ fn a_bucket_that_is_not_there_is_said_at_the_start() {
     );
     assert!(start("s3:///films").contains("names no bucket"));
     bucket.proxy.rule(|_| Fate::Refused(403));
-    let forbidden = bucket.serve("films", &[]);
+    let mut forbidden = bucket.serve("films", &[]);
+    forbidden.signal("-TERM");
+    assert_eq!(forbidden.wait(), Some(0));
     assert!(bucket.log().contains("403"), "{}", bucket.log());
-    drop(forbidden);
     bucket.proxy.rule(|_| Fate::Answered);
     let empty: Serve = bucket.serve("films", &[]);
     assert_exit(&empty.play(["--json"]).output().unwrap(), 3);

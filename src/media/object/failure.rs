@@ -1,13 +1,14 @@
 //! What is wrong with an object, or with its store.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::media::Error;
+use crate::media;
 
-/// The most that is said of a store's answer, in characters: it may be a whole page.
-const LONGEST: usize = 300;
+/// The most that is said of an error, in characters: a store's answer may be a whole page.
+const LONGEST: usize = 600;
 
 /// Why a request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,15 +30,15 @@ impl Failure {
     }
 
     /// The same for the operator, of what is at `url`. What is absent was there when it was opened.
-    pub(super) fn at(self, url: &str) -> Error {
+    pub(super) fn at(self, url: &str) -> media::Error {
         let path = PathBuf::from(url);
         match self {
-            Self::Absent | Self::Changed => Error::Changed(path),
+            Self::Absent | Self::Changed => media::Error::Changed(path),
             Self::OddKey(key) => {
                 let key = format!("the key {key:?} has an empty or special part");
-                Error::Io { path, source: io::Error::other(key) }
+                media::Error::Io { path, source: io::Error::other(key) }
             }
-            Self::Trouble(words) => Error::Io { path, source: io::Error::other(&*words) },
+            Self::Trouble(words) => media::Error::Io { path, source: io::Error::other(&*words) },
         }
     }
 }
@@ -51,9 +52,23 @@ impl From<object_store::Error> for Failure {
             object_store::Error::InvalidPath {
                 source: PathError::EmptySegment { path } | PathError::BadSegment { path, .. },
             } => Self::OddKey(path),
-            error => Self::trouble(in_a_line(&error.to_string())),
+            error => Self::trouble(in_a_line(&chain(&error))),
         }
     }
+}
+
+/// An error and what it came from, as far as it does not say that itself.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// The beginning of a text that a store may have sent, without what a terminal would obey.

@@ -22,6 +22,7 @@ use super::store::Store;
 use crate::media::cache::SourceId;
 use crate::media::place::{Place, Wanted};
 use crate::media::source::{Pending, Source};
+use crate::media::trouble::LeftOut;
 use crate::media::{Entry, Error, Found, MediaCounters, finished, title};
 
 /// Objects that are known to be open, and so have their digest looked for only once.
@@ -45,6 +46,7 @@ pub(in crate::media) struct ObjectPlace {
     digester: Arc<Digester>,
     /// Why it could not be listed at the start.
     doubt: Option<Error>,
+    left_out: LeftOut,
     /// That the list is cut has been said.
     is_cut: AtomicBool,
 }
@@ -68,6 +70,7 @@ impl ObjectPlace {
             blocks: Arc::new(Blocks::new(cache)),
             open: Bounded::new(MAX_KNOWN_OPEN),
             doubt: None,
+            left_out: LeftOut::default(),
             is_cut: AtomicBool::new(false),
         };
         match place.probe() {
@@ -170,9 +173,12 @@ impl ObjectPlace {
         let mut pages = Pages::beneath(&self.store, self.prefix.clone());
         while let Some(page) = pages.next().await? {
             for object in &page.objects {
-                if let Some(path) = self.path_of(&object.location) {
-                    titles.add(path, object);
+                let Some(path) = self.path_of(&object.location) else { continue };
+                if path.len() > title::LONGEST {
+                    let why = format_args!("it has more than {} bytes", title::LONGEST);
+                    self.left_out.say(object.location.as_ref().as_ref(), why);
                 }
+                titles.add(path, object);
                 if titles.len() >= enough {
                     return Ok(titles);
                 }

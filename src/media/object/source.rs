@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -25,6 +25,10 @@ const MOST: u64 = 8 << 20;
 /// How many times what a session has read ahead of a disk it has fetched ahead of a store, at least:
 /// of a paced session that is so many seconds, in which a store may fail and be tried again.
 const TIMES_AHEAD: u64 = 8;
+
+/// Who has waited less than this for a request that failed has come late to its tries, and has one of
+/// its own. With that it waits no longer than a client does.
+const LATE: Duration = Duration::from_secs(2);
 
 /// One session's view of an object.
 #[derive(Debug)]
@@ -93,6 +97,8 @@ impl ObjectSource {
         if offset >= self.state.size || max == 0 {
             return Ok(Read::End);
         }
+        let began = Instant::now();
+        let mut tries = 0;
         loop {
             let fetched = match self.blocks.find(self.id, offset / BLOCK as u64) {
                 Lookup::Here(block) => return Ok(part(&block, offset, max)),
@@ -103,9 +109,11 @@ impl ObjectSource {
                 }
             };
             let given_up = |_| Err(Failure::trouble("the request was given up"));
-            let block = fetched.unwrap_or_else(given_up);
-            let block = block.map_err(|failure| failure.at(&self.state.url))?;
-            return Ok(part(&block, offset, max));
+            match fetched.unwrap_or_else(given_up) {
+                Ok(block) => return Ok(part(&block, offset, max)),
+                Err(Failure::Trouble(_)) if tries == 0 && began.elapsed() < LATE => tries = 1,
+                Err(failure) => return Err(failure.at(&self.state.url)),
+            }
         }
     }
 }
