@@ -34,7 +34,7 @@ use http::Message;
 use proxy::Proxy;
 
 /// What the store is made of.
-const PACKAGES: [&str; 3] = ["moto[s3]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"];
+const PACKAGES: [&str; 3] = ["moto[s3]==5.1.5", "flask==3.1.3", "flask-cors==6.0.5"];
 
 /// What the store takes for a signature: it does not look.
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, \

@@ -9,7 +9,7 @@ use crate::{Bucket, MIB, bytes};
 #[test]
 fn an_object_is_a_title_that_is_fetched_in_parts_of_its_state() {
     let bucket = Bucket::new("whole");
-    let media = bytes(1, 21 * MIB + 12_345);
+    let media = bytes(1, 13 * MIB + 12_345);
     bucket.put("films/a%20b/%C3%BC.mp4", &media);
     let serve = bucket.serve("films/", &[]);
     let played = bucket.play(&serve, "a b/ü.mp4", &[]).finish();
@@ -33,7 +33,7 @@ fn an_object_is_a_title_that_is_fetched_in_parts_of_its_state() {
     }
     assert_eq!(next, media.len() as u64);
     assert!(gets.iter().all(|get| get.if_match.is_some()));
-    assert!(gets.len() < 10, "parts grow");
+    assert!(gets.len() < 8, "parts grow: {gets:?}");
 }
 
 #[test]
@@ -63,11 +63,11 @@ fn a_seek_fetches_from_there_and_only_what_is_beneath_the_prefix_is_found() {
 #[test]
 fn many_viewers_cost_the_store_its_bytes_once() {
     let bucket = Bucket::new("many");
-    let media = bytes(3, 10 * MIB);
+    let media = bytes(3, 5 * MIB);
     bucket.put("a.mp4", &media);
     let serve = bucket.serve("", &[]);
     let out = |viewer: usize| bucket.home.path().join(viewer.to_string());
-    let viewers: Vec<_> = (0..12)
+    let viewers: Vec<_> = (0..8)
         .map(|viewer| {
             let mut command = serve.play(["--json", "--title", "a.mp4"]);
             command.args(["--rate", if viewer % 2 == 0 { "max" } else { "100M" }]);

@@ -5,6 +5,7 @@
 //! cargo bench --bench streaming -- --quick          smaller, within 60 s
 //! cargo bench --bench streaming -- bulk pause       only these groups
 //! cargo bench --bench streaming -- --peers          and a quinn copy, and nginx to curl
+//! cargo bench --bench streaming --features object-store -- objects
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +18,8 @@ mod bare;
 mod bulk;
 mod content;
 mod generator;
+#[cfg(feature = "object-store")]
+mod objects;
 mod pause;
 mod peers;
 mod process;
@@ -98,6 +101,8 @@ const GROUPS: &[Group] = &[
     ("paused", viewers::run_paused),
     ("startup", startup::run),
     ("pause", pause::run),
+    #[cfg(feature = "object-store")]
+    ("objects", objects::run),
 ];
 
 fn main() {
@@ -152,6 +157,10 @@ fn play_role(role: &str, site: &Site, args: &[&str]) -> bool {
         "generate" => {
             runtime.block_on(generator::run(site, serde_json::from_str(args[0]).unwrap()));
         }
+        #[cfg(feature = "object-store")]
+        "bare-object" => runtime.block_on(objects::copy(args[0])),
+        #[cfg(feature = "object-store")]
+        "put-object" => runtime.block_on(objects::put(&site.path(args[0]), args[1])),
         "probe-pause" => {
             let (server, before) = (args[0].parse().unwrap(), Duration::from_millis(number(2)));
             runtime.block_on(pause::watch(site, server, number(1), before)).unwrap();

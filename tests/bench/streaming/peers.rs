@@ -46,14 +46,14 @@ fn nginx(site: &Site, scale: &Scale, table: &mut Table) {
     table.row(&what, "Gbit/s", rates, Target::None);
 }
 
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let mut command = Command::new(program);
     let probe = if program == "nginx" { "-v" } else { "--version" };
     command.arg(probe).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
 /// An address that was free a moment ago.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -73,7 +73,7 @@ fn nginx_configuration(site: &Site, address: SocketAddr) -> String {
     )
 }
 
-fn wait_for(address: SocketAddr) {
+pub(crate) fn wait_for(address: SocketAddr) {
     let deadline = Instant::now() + SOON;
     while TcpStream::connect(address).is_err() {
         assert!(Instant::now() < deadline, "nothing listens on {address}");

@@ -124,6 +124,10 @@ impl Site {
 
     /// `quicstream serve` on a free port of loopback.
     pub(crate) fn serve(&self, media: &Path, mtu: u16, args: &[&str]) -> Serving {
+        self.start_server(&self.serve_command(media, mtu, args))
+    }
+
+    pub(crate) fn serve_command(&self, media: &Path, mtu: u16, args: &[&str]) -> Command {
         let mut command = self.quicstream("serve");
         command
             // All viewers come from one address.
@@ -131,7 +135,7 @@ impl Site {
             .arg(media)
             .args(args)
             .env("QUICSTREAM_TRANSPORT_MTU", mtu.to_string());
-        self.start_server(&command)
+        command
     }
 
     /// `quicstream play` from a server.
@@ -164,7 +168,7 @@ impl Site {
     }
 
     /// A server that says where it listens.
-    fn start_server(&self, command: &Command) -> Serving {
+    pub(crate) fn start_server(&self, command: &Command) -> Serving {
         let process = Process::start(command, self.pinned.then_some(Core::Server));
         let (at, listening) = process.event("listening", SOON);
         let address = listening["addr"].as_str().unwrap().parse().unwrap();

@@ -19,12 +19,12 @@ const CHUNK_TIME: Duration = Duration::from_micros(1_048_576);
 const CACHE: f64 = 32.0 * 1024.0 * 1024.0;
 
 /// What a server took to serve them.
-struct Load {
+pub(crate) struct Load {
     /// Of a core, while all of them watched.
     cpu: f64,
     /// Resident memory for each, bytes.
     each: f64,
-    done: Value,
+    pub(crate) done: Value,
 }
 
 pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
@@ -92,7 +92,7 @@ pub(crate) fn run_paused(site: &Site, scale: &Scale, table: &mut Table) {
     table.row(&format!("{name}: memory"), "KB each", each, Target::AtMost(40.0));
 }
 
-fn load(site: &Site, server: &Serving, plan: &Plan) -> Load {
+pub(crate) fn load(site: &Site, server: &Serving, plan: &Plan) -> Load {
     let process = &server.process;
     let empty = process.resident();
     let plan_text = serde_json::to_string(plan).unwrap();
