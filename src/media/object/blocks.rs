@@ -68,6 +68,19 @@ struct Shelf {
     ahead: usize,
 }
 
+/// A stretch of an object that somebody is about to read. All in blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub(super) wanted: Range<u64>,
+    /// What is fetched at once: from the first block that is not here on, also past the end of what
+    /// is wanted.
+    pub(super) step: u64,
+    /// What is fetched even where there is no room.
+    pub(super) least: u64,
+    /// Where the object ends.
+    pub(super) end: u64,
+}
+
 /// A block, as far as it can be had.
 #[derive(Debug)]
 pub(super) enum Lookup {
@@ -127,22 +140,19 @@ impl Blocks {
         Lookup::Coming(receiver)
     }
 
-    /// Claims the blocks in `wanted` that are neither here nor claimed, in runs of `step` where they
-    /// go on so far, also past the end of what is wanted: as far as there is room, and `least` of
-    /// them in any case. The object has blocks up to `end`.
+    /// Claims the blocks that are wanted and are neither here nor claimed, as far as there is room.
     ///
     /// Returns the claims, and up to where all blocks are here or claimed now.
     pub(super) fn claim(
         self: &Arc<Self>,
         object: SourceId,
-        wanted: Range<u64>,
-        (step, least, end): (u64, u64, u64),
+        stretch: Stretch,
         now: Instant,
     ) -> (Vec<Claim>, u64) {
+        let Stretch { wanted, step, mut least, end } = stretch;
         let mut shelf = self.shelf();
         let mut claims = Vec::new();
         let mut next = wanted.start;
-        let mut least = least;
         loop {
             let absent = |index: &u64| !shelf.slots.contains_key(&Key { object, index: *index });
             let Some(start) = (next..wanted.end).find(absent) else { break };

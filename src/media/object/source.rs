@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::blocks::{Blocks, Lookup};
+use super::blocks::{Blocks, Lookup, Stretch};
 use super::failure::Failure;
 use super::state::ObjectState;
 use super::store::Store;
@@ -83,9 +83,13 @@ impl ObjectSource {
     fn ask(&self, wanted: Range<u64>, step: u64, least: u64) -> u64 {
         let size = self.state.size;
         let up_to = |byte: u64| byte.min(size).div_ceil(BLOCK as u64);
-        let blocks = wanted.start / BLOCK as u64..up_to(wanted.end);
-        let limits = (up_to(step).max(1), least, up_to(size));
-        let (claims, asked) = self.blocks.claim(self.id, blocks, limits, Instant::now());
+        let stretch = Stretch {
+            wanted: wanted.start / BLOCK as u64..up_to(wanted.end),
+            step: up_to(step),
+            least,
+            end: up_to(size),
+        };
+        let (claims, asked) = self.blocks.claim(self.id, stretch, Instant::now());
         for claim in claims {
             let (state, store) = (self.state.clone(), self.store.clone());
             drop(self.store.spawn(async move { state.fetch(&store, claim).await }));

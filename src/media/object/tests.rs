@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use object_store::{Attribute, Attributes};
 
-use super::blocks::{Blocks, Claim, Lookup};
+use super::blocks::{Blocks, Claim, Lookup, Stretch};
 use super::failure::Failure;
 use super::{digests, listing, place};
 use crate::media::block::BLOCK;
@@ -21,7 +21,11 @@ fn blocks() -> Arc<Blocks> {
 
 /// Of an object of 100 blocks, in runs of at least four.
 fn claim(blocks: &Arc<Blocks>, object: SourceId, wanted: Range<u64>, least: u64) -> Vec<Claim> {
-    blocks.claim(object, wanted, (4, least, 100), Instant::now()).0
+    blocks.claim(object, stretch(wanted, least), Instant::now()).0
+}
+
+fn stretch(wanted: Range<u64>, least: u64) -> Stretch {
+    Stretch { wanted, step: 4, least, end: 100 }
 }
 
 fn runs(claims: &[Claim]) -> Vec<Range<u64>> {
@@ -97,7 +101,7 @@ fn what_was_read_gives_way_and_what_is_ahead_takes_half() {
 
     fill(claim(&blocks, B, 0..4, 0).remove(0));
     let second = claim(&blocks, B, 10..14, 0).remove(0);
-    let (none, up_to) = blocks.claim(B, 20..24, (4, 0, 100), Instant::now());
+    let (none, up_to) = blocks.claim(B, stretch(20..24, 0), Instant::now());
     assert!(none.is_empty() && up_to == 20, "half of it is ahead");
     let one = claim(&blocks, B, 20..24, 1);
     assert_eq!(runs(&one), [20..21], "who needs it now has one in any case");
@@ -118,9 +122,9 @@ fn what_nobody_comes_for_gives_way_in_time() {
     fill(claim(&blocks, A, 0..4, 0).remove(0));
     fill(claim(&blocks, A, 4..8, 0).remove(0));
     let soon = Instant::now() + Duration::from_secs(20);
-    assert!(blocks.claim(B, 0..4, (4, 0, 100), soon).0.is_empty());
+    assert!(blocks.claim(B, stretch(0..4, 0), soon).0.is_empty());
     let later = Instant::now() + Duration::from_secs(40);
-    let claims = blocks.claim(B, 0..4, (4, 0, 100), later).0;
+    let claims = blocks.claim(B, stretch(0..4, 0), later).0;
     assert_eq!(runs(&claims), [0..4]);
     assert!(is_nowhere(&blocks, A, 0));
 }
