@@ -29,6 +29,19 @@ fn state() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
+#[cfg(not(feature = "object-store"))]
+#[test]
+fn a_bucket_is_refused_with_how_to_build_it_in() {
+    for url in ["s3://bucket/films", "gs://bucket", "az://container/films"] {
+        let state = tempfile::tempdir().unwrap();
+        let args = ["serve", "--listen", "127.0.0.1:0", url];
+        let output = quicstream(state.path()).args(args).output().unwrap();
+        assert_exit(&output, 1);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(url) && said.contains("--features object-store"), "{said}");
+    }
+}
+
 #[test]
 fn one_command_shows_the_whole_protocol() {
     let state = state();

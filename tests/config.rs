@@ -135,6 +135,8 @@ fn rows() -> Vec<Row> {
             ("64", "Exactly(64)"), ("auto", "Auto"), Some((&["--workers", "2"], "Exactly(2)"))),
         row("server.media", Serve(|c| c.media.as_deref().map_or("none".into(), name)), "none",
             ("'a.mp4'", "a.mp4"), ("b.mp4", "b.mp4"), Some((&["-m", "c.mp4"], "c.mp4"))),
+        row("server.store_digests", Serve(|c| c.store_digests.to_string()), "false",
+            ("true", "true"), ("false", "false"), Some((&["--store-digests"], "true"))),
         row("server.live", Serve(|c| format!("{:?}", c.live.broadcasts)), "[]",
             ("['a.ts']", r#"[("a.ts", None)]"#), ("b.ts=/b", r#"[("b.ts", Some("/b"))]"#),
             Some((&["--live", "c.ts", "--live", "d=/d"], r#"[("c.ts", None), ("d", Some("/d"))]"#))),

@@ -23,7 +23,10 @@ use resources::runtime;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{Cli, Command};
 use crate::client::Target;
@@ -130,12 +133,17 @@ fn start_log(
         Verbosity::Normal => Level::WARN,
         Verbosity::Verbose => Level::DEBUG,
     };
+    // What is wrong with the certificate of an object store is said where that is asked in vain.
+    let targets = Targets::new().with_default(level);
+    let targets = targets.with_target("rustls_platform_verifier", LevelFilter::OFF);
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(colors)
         .with_target(false)
         .without_time()
         .with_writer(writer)
+        .finish()
+        .with(targets)
         .init();
 }
 

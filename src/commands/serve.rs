@@ -72,6 +72,10 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         url: url(&listener, &identity, &library),
         admin: admin.as_ref().map(HttpListener::address),
     });
+    if let Some(doubt) = library.doubt() {
+        let error: &dyn std::error::Error = doubt;
+        tracing::warn!(error, "clients are told to come back");
+    }
     let report = move |event| events.send(event);
     let token_file = config.tokens.as_deref().map(TokenFile::open).transpose()?;
     let identity_files = IdentityFiles::new(&config.credentials, &identity, active);
@@ -195,6 +199,9 @@ pub(super) fn bind(config: &ServeConfig, live: Vec<Arc<Broadcaster>>) -> anyhow:
     let mut library = library.with_broadcasts(live);
     if let Some(digests) = &config.digests {
         library = library.keeping_digests(digests);
+    }
+    if config.store_digests {
+        library = library.storing_digests();
     }
     let library = Arc::new(library);
     let identity = match &config.credentials {

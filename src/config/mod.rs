@@ -42,8 +42,10 @@ pub struct ServeConfig {
     pub workers: transport::Workers,
     /// How a balancer knows the server, if there is one.
     pub load_balancing: Option<transport::LoadBalancing>,
-    /// A file, or a directory of titles; `None` is the compiled-in sample.
+    /// A file, a directory of titles, or the URL of a bucket; `None` is the compiled-in sample.
     pub media: Option<PathBuf>,
+    /// Compute the digests of objects and store them beside these.
+    pub store_digests: bool,
     /// What to broadcast.
     pub live: LiveConfig,
     /// If the media file is missing, make it of that many random bytes.
@@ -62,7 +64,7 @@ pub struct ServeConfig {
     pub credentials: Credentials,
     /// How to serve.
     pub server: server::ServeSettings,
-    /// The most media to keep in memory of titles that are open more than once, bytes.
+    /// The most media to keep in memory of objects, and of files that are open more than once, bytes.
     pub cache: u64,
     /// How packets leave and arrive.
     pub transport: transport::TransportSettings,

@@ -247,6 +247,7 @@ fn serve_config(
         workers: Workers::ONE,
         load_balancing: None,
         media: layer.server.media.clone(),
+        store_digests: setting!(layer.server.store_digests),
         live: live(layer)?,
         generate: None,
         digests: None,

@@ -112,9 +112,14 @@ settings! {
             #[arg(long, value_name = "N", help_heading = "Network")]
             workers: Workers,
             /// A file to serve, or a directory of titles: every file under it, by its relative
-            /// path [default: the sample clip inside the program]
+            /// path; or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX: every object
+            /// under that [default: the sample clip inside the program]
             #[arg(short, long, value_name = "PATH", help_heading = "Media")]
             media: PathBuf,
+            /// Compute the digest of each object that is played and has none, and store it beside
+            /// it, as NAME.quicstream-blake3
+            #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Media")]
+            store_digests: bool,
             /// The broadcasts.
             #[arg(skip)]
             live: List<Live>,
@@ -181,8 +186,8 @@ settings! {
             /// there when this one is full, or ends
             #[arg(long, value_name = "LIST", help_heading = "Limits", hide_short_help = true)]
             peers: List<Peer>,
-            /// The most media to keep in memory of titles that are open more than once
-            /// [default: 32MiB]
+            /// The most media to keep in memory of objects, and of files that are open more than
+            /// once [default: 32MiB]
             #[arg(long, value_name = "BYTES", help_heading = "Advanced", hide_short_help = true)]
             cache: Size<u64, MIB, PIB>,
             /// What a QUIC-LB balancer knows this server by: 1 or 2 bytes, as hexadecimal digits

@@ -30,15 +30,14 @@ const MAX_KNOWN_OPEN: usize = 4096;
 /// The open files of a library, with their digests and validators.
 #[derive(Debug)]
 pub(super) struct Files {
-    pub(super) cache: Arc<Cache>,
+    cache: Arc<Cache>,
     open: Bounded<FileIdentity, Weak<File>>,
     pub(super) digester: Arc<Digester>,
     validators: Validators,
 }
 
 impl Files {
-    pub(super) fn new(cache: Cache) -> Self {
-        let cache = Arc::new(cache);
+    pub(super) fn new(cache: Arc<Cache>) -> Self {
         Self {
             digester: Arc::new(Digester::new(cache.clone())),
             cache,
@@ -264,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn a_piece_takes_no_more_room_than_it_is_worth() {
         let bytes: Vec<u8> = (0..BLOCK + 1_000).map(|at| (at % 251) as u8).collect();
-        let files = Files::new(Cache::new(1));
+        let files = Files::new(Arc::new(Cache::new(1)));
         let [alone, shared] = [(); 2].map(|()| files.source(file(&bytes)).unwrap().source);
         let file_of = |source: &Arc<dyn Source>| {
             let source: &dyn std::any::Any = &**source;

@@ -9,14 +9,13 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::file::File;
-use super::file_source::Files;
+use super::file_place::FilePlace;
 use super::live::{Broadcaster, LiveStatus};
 use super::memory::MemorySource;
-use super::root::Root;
+use super::place::{Place, Wanted};
 use super::source::Source;
 use super::trouble::Troubles;
-use super::{Cache, Entry, Error, Found, Media, MediaCounters, blocking};
+use super::{Cache, Entry, Error, Found, Media, MediaCounters, blocking, finished};
 use crate::protocol::Digest;
 
 /// For how long a catalogue is good for all who ask.
@@ -25,7 +24,11 @@ const KEPT: Duration = Duration::from_secs(5);
 /// The clip that is served where no other media is named.
 pub(super) const SAMPLE: (&str, &[u8]) = ("sample.mp4", include_bytes!("../../assets/sample.mp4"));
 
-/// The media of a server: one file, the compiled-in sample, or every file beneath a directory.
+/// How the URLs of object stores begin.
+const STORES: [&str; 3] = ["s3://", "gs://", "az://"];
+
+/// The media of a server: one file, the compiled-in sample, every file beneath a directory, or every
+/// object beneath a prefix of a bucket.
 ///
 /// Nothing is opened before a session asks, and nothing is indexed: what is on the disk then is
 /// what it gets. A title is a path relative to the directory, with `/` between its parts; the
@@ -36,12 +39,13 @@ pub(super) const SAMPLE: (&str, &[u8]) = ("sample.mp4", include_bytes!("../../as
 /// bitrates: its files are named `<bitrate>.<extension>`, in bit/s.
 #[derive(Debug)]
 pub struct Library {
-    /// Where files are looked up.
-    root: Option<Root>,
-    files: Files,
+    /// Where titles are looked up.
+    place: Option<Arc<dyn Place>>,
+    /// Blocks of files, recordings of broadcasts among them.
+    cache: Arc<Cache>,
     /// Titles that are broadcasts.
     live: Vec<Arc<Broadcaster>>,
-    /// Titles that are no files.
+    /// Titles that need not be looked up.
     sources: Vec<Found<Arc<dyn Source>>>,
     /// The newest catalogue. Whoever reads a directory holds the lock.
     catalogue: Arc<Mutex<Option<CachedCatalogue>>>,
@@ -49,10 +53,12 @@ pub struct Library {
 }
 
 impl Library {
-    /// A library of what is at `path`: a file or a directory; of the compiled-in sample where
-    /// that is `None`. `cache` is the most that is kept of files in memory, in bytes.
+    /// A library of what is at `path`: a file, a directory, or the URL of a prefix of a bucket; of
+    /// the compiled-in sample where that is `None`. `cache` is the most that is kept of files or
+    /// objects in memory, in bytes.
     ///
-    /// A directory is opened once and not read: it may be of any size, and empty for now.
+    /// A directory is opened once and not read: it may be of any size, and empty for now. A bucket is
+    /// asked whether it is there, for which this waits.
     ///
     /// # Errors
     /// There is nothing to stream at `path` now.
@@ -62,9 +68,10 @@ impl Library {
             let source: Arc<dyn Source> = Arc::new(MemorySource::new(Bytes::from_static(bytes)));
             Found::new(title, title, None, source)
         };
+        let blocks = Arc::new(Cache::new(cache));
         Ok(Self {
-            root: path.map(Root::at).transpose()?,
-            files: Files::new(Cache::new(cache)),
+            place: path.map(|path| place_at(path, cache, &blocks)).transpose()?,
+            cache: blocks,
             sources: if path.is_none() { vec![sample()] } else { Vec::new() },
             live: Vec::new(),
             catalogue: Arc::default(),
@@ -84,26 +91,39 @@ impl Library {
     /// The same, which keeps the digests that it knows in the file at `path`, so that they are
     /// known after a restart, too. Where that cannot be read or written, they are computed anew.
     pub fn keeping_digests(self, path: &Path) -> Self {
-        self.files.digester.keep_at(path);
+        self.place.iter().for_each(|place| place.keep_digests(path));
         self
+    }
+
+    /// The same, which computes the digests of objects that have none, and stores them beside
+    /// these.
+    pub fn storing_digests(self) -> Self {
+        self.place.iter().for_each(|place| place.store_digests());
+        self
+    }
+
+    /// What is wrong with the place of its titles, where that may pass.
+    pub fn doubt(&self) -> Option<&Error> {
+        self.place.as_ref()?.doubt()
     }
 
     /// What people call it: its path and its broadcasts, or "the sample clip".
     pub fn name(&self) -> String {
         let live: Vec<_> = self.live.iter().map(|live| live.title()).collect();
         let live = (!live.is_empty()).then(|| format!("live {}", live.join(", ")));
-        let names: Vec<_> = self.root.as_ref().map(Root::name).into_iter().chain(live).collect();
+        let place = self.place.as_ref().map(|place| place.name());
+        let names: Vec<_> = place.into_iter().chain(live).collect();
         if names.is_empty() { "the sample clip".to_owned() } else { names.join(" and ") }
     }
 
     /// The title, unless there may be any number of them.
     pub fn only_title(&self) -> Option<String> {
-        let title = match &self.root {
-            _ if !self.live.is_empty() => match (&*self.live, &self.root) {
+        let title = match &self.place {
+            _ if !self.live.is_empty() => match (&*self.live, &self.place) {
                 ([only], None) => Some(only.title()),
                 _ => None,
             },
-            Some(root) => root.only_title(),
+            Some(place) => place.only_title(),
             None => self.source(None).map(|found| found.title.as_str()),
         };
         title.map(str::to_owned)
@@ -120,12 +140,10 @@ impl Library {
             return Ok(Media::new(found.clone()));
         }
         if let Some(live) = self.broadcast(title) {
-            return live.open(&self.files.cache).map(Media::new);
+            return live.open(&self.cache).map(Media::new);
         }
-        match title.map(str::to_owned) {
-            Some(title) => self.open_file(move |root| root.open(&title, bitrate)).await,
-            None => self.find_file(move |root| root.open_only(bitrate)).await,
-        }
+        let wanted = title.map_or(Wanted::Only, |title| Wanted::Title(title.to_owned()));
+        self.open_in_place(wanted, bitrate).await
     }
 
     /// Opens what a client of version 1 gets, which cannot name a title: the only one, or of a
@@ -138,14 +156,14 @@ impl Library {
             return Ok(Media::new(found.clone()));
         }
         if let Some(live) = self.broadcast(None) {
-            return live.open(&self.files.cache).map(Media::new);
+            return live.open(&self.cache).map(Media::new);
         }
-        self.find_file(move |root| root.open_first(bitrate)).await
+        self.open_in_place(Wanted::First, bitrate).await
     }
 
     /// The digest of what `title` was when it had this validator, if that was here and is known.
     pub fn digest_behind(&self, title: &str, validator: &[u8]) -> Option<Digest> {
-        self.files.digest_behind(title, validator)
+        self.place.as_ref()?.digest_behind(title, validator)
     }
 
     /// All that can be opened, sorted by title, as it was at most five seconds ago. This opens
@@ -153,14 +171,13 @@ impl Library {
     /// and 12 MiB. There is one walk at a time, and all who ask meanwhile get the same.
     ///
     /// # Errors
-    /// The directory cannot be read to its end, or the server is in trouble; that is in the log
+    /// The directory or the bucket cannot be read to its end, or the server is in trouble; that is in the log
     /// then. What is wrong with a single title only leaves it out.
     pub async fn catalogue(self: &Arc<Self>) -> Result<Arc<[Entry]>, Error> {
-        // Only a directory costs something to read.
-        let is_directory = matches!(self.root, Some(Root::Directory(_)));
-        if !is_directory {
-            let library = self.clone();
-            return blocking(move || library.entries()).await;
+        // Only where there may be any number of titles it costs something to look.
+        let costs = self.place.as_ref().is_some_and(|place| place.only_title().is_none());
+        if !costs {
+            return self.entries().await;
         }
         let mut latest = self.catalogue.clone().lock_owned().await;
         if let Some(known) = latest.as_ref().filter(|known| known.made.elapsed() < KEPT) {
@@ -168,19 +185,20 @@ impl Library {
         }
         let library = self.clone();
         // The lock goes with the walk: who stops waiting for one does not make room for the next.
-        let entries = blocking(move || {
-            let entries = library.entries().inspect_err(|error| library.troubles.say(error))?;
+        let walk = tokio::spawn(async move {
+            let entries = library.entries().await;
+            let entries = entries.inspect_err(|error| library.troubles.say(error))?;
             *latest = Some(CachedCatalogue { made: Instant::now(), entries: entries.clone() });
             Ok::<_, Error>(entries)
-        })
-        .await?;
+        });
+        let entries = finished(walk.await)?;
         self.forget_catalogue_later();
         Ok(entries)
     }
 
     /// What has been read so far, and what waits.
     pub fn counters(&self) -> MediaCounters {
-        self.files.counters()
+        self.place.as_ref().map(|place| place.counters()).unwrap_or_default()
     }
 
     /// Drops the catalogue when its time is over.
@@ -208,7 +226,7 @@ impl Library {
     fn broadcast(&self, title: Option<&str>) -> Option<&Broadcaster> {
         match (title, &*self.live) {
             (Some(title), _) => self.live_title(title),
-            (None, [only]) if self.root.is_none() => Some(only.as_ref()),
+            (None, [only]) if self.place.is_none() => Some(only.as_ref()),
             _ => None,
         }
     }
@@ -217,51 +235,59 @@ impl Library {
     fn source(&self, title: Option<&str>) -> Option<&Found<Arc<dyn Source>>> {
         match (title, &*self.sources) {
             (Some(title), sources) => sources.iter().find(|found| found.title == title),
-            (None, [only]) if self.root.is_none() => Some(only),
+            (None, [only]) if self.place.is_none() => Some(only),
             _ => None,
         }
     }
 
-    async fn open_file(
-        self: &Arc<Self>,
-        open: impl FnOnce(&Root) -> Result<Found<File>, Error> + Send + 'static,
-    ) -> Result<Media, Error> {
+    async fn open_in_place(self: &Arc<Self>, wanted: Wanted, bitrate: u32) -> Result<Media, Error> {
+        let place = self.place.clone().ok_or(Error::NoSuchTitle)?;
+        // While something is looked for, nobody else reads a directory.
+        let turn = match wanted {
+            Wanted::Title(_) => None,
+            Wanted::Only | Wanted::First => Some(self.catalogue.clone().lock_owned().await),
+        };
         let library = self.clone();
-        blocking(move || {
-            let root = library.root.as_ref().ok_or(Error::NoSuchTitle)?;
-            let media = open(root).and_then(|found| library.files.source(found)).map(Media::new);
-            media.inspect_err(|error| library.troubles.say(error))
-        })
-        .await
-    }
-
-    /// Opens a file that has to be looked for: nobody else reads a directory meanwhile.
-    async fn find_file(
-        self: &Arc<Self>,
-        find: impl FnOnce(&Root) -> Result<Found<File>, Error> + Send + 'static,
-    ) -> Result<Media, Error> {
-        let turn = self.catalogue.clone().lock_owned().await;
-        self.open_file(move |root| {
-            let found = find(root);
+        let search = tokio::spawn(async move {
+            let found = place.open(wanted, bitrate).await;
             drop(turn);
-            found
-        })
-        .await
+            found.inspect_err(|error| library.troubles.say(error))
+        });
+        finished(search.await).map(Media::new)
     }
 
-    /// The catalogue as it is now. Blocks.
-    fn entries(&self) -> Result<Arc<[Entry]>, Error> {
+    /// The catalogue as it is now.
+    async fn entries(&self) -> Result<Arc<[Entry]>, Error> {
         let sources = self.sources.iter().cloned();
         let mut entries: Vec<_> =
             sources.map(|found| found.entry(|source| (source.len(), source.modified()))).collect();
         entries.extend(self.live.iter().map(|live| live.entry()));
-        if let Some(root) = &self.root {
+        if let Some(place) = self.place.clone() {
             // A recording goes by the broadcast's title.
-            let files = root.catalogue()?;
-            entries.extend(files.into_iter().filter(|file| self.live_title(&file.title).is_none()));
+            let found = place.catalogue().await?.into_iter();
+            entries.extend(found.filter(|entry| self.live_title(&entry.title).is_none()));
         }
-        entries.sort_unstable_by(|a, b| a.title.cmp(&b.title));
-        Ok(entries.into())
+        // On a thread where it makes nobody wait.
+        Ok(blocking(move || {
+            entries.sort_unstable_by(|a, b| a.title.cmp(&b.title));
+            entries.into()
+        })
+        .await)
+    }
+}
+
+/// Files where `path` is that of one or of a directory, objects where it is the URL of a bucket.
+fn place_at(
+    path: &Path,
+    #[cfg_attr(not(feature = "object-store"), expect(unused_variables))] cache: u64,
+    blocks: &Arc<Cache>,
+) -> Result<Arc<dyn Place>, Error> {
+    match path.to_str().filter(|path| STORES.iter().any(|store| path.starts_with(store))) {
+        None => Ok(Arc::new(FilePlace::at(path, blocks.clone())?)),
+        #[cfg(feature = "object-store")]
+        Some(url) => Ok(Arc::new(super::object::ObjectPlace::at(url, cache)?)),
+        #[cfg(not(feature = "object-store"))]
+        Some(url) => Err(Error::NoObjectStore(url.to_owned())),
     }
 }
 

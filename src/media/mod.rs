@@ -6,12 +6,16 @@ mod cache;
 mod digest;
 mod directory;
 mod file;
+mod file_place;
 mod file_source;
 mod generate;
 mod identity;
 mod library;
 mod live;
 mod memory;
+#[cfg(feature = "object-store")]
+mod object;
+mod place;
 mod root;
 mod source;
 #[cfg(test)]
@@ -47,7 +51,7 @@ pub use title::is_title;
 const MAX_AHEAD: u64 = 1024 * 1024;
 
 /// How the cache and the digests of a [`Library`] do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct MediaCounters {
     /// Blocks that were in the cache when a session wanted them.
     pub hits: u64,
@@ -73,8 +77,14 @@ pub enum Error {
     /// Neither a regular file nor a directory.
     #[error("{0:?} is neither a regular file nor a directory: name one of these")]
     NotAFile(PathBuf),
+    /// A bucket, for a program that was built without the feature `object-store`.
+    #[error(
+        "{0:?} is in an object store, which this program was built without: build it with \
+         \"cargo install --path . --locked --features object-store\""
+    )]
+    NoObjectStore(String),
     /// A directory without media.
-    #[error("there is no media file in {0:?}: put one there, it is found at once")]
+    #[error("there is no media in {0:?}: put a file there, it is found at once")]
     NoMedia(PathBuf),
     /// Nothing of this name can be opened. Nobody learns whether it exists.
     #[error("there is no such title: ask for one that is in the list of titles")]

@@ -15,7 +15,7 @@ pub(crate) fn ffmpeg() -> Option<Command> {
         return None;
     }
     let ffmpeg = FFMPEG.get_or_init(|| {
-        let python = environment(PACKAGE);
+        let python = environment(&[PACKAGE]);
         let script = "import imageio_ffmpeg as package; print(package.get_ffmpeg_exe())";
         let output = Command::new(python).args(["-c", script]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

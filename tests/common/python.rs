@@ -20,17 +20,18 @@ pub(crate) fn python() -> Option<&'static Path> {
     if is_skipped() {
         return None;
     }
-    Some(PYTHON.get_or_init(|| environment(AIOQUIC)))
+    Some(PYTHON.get_or_init(|| environment(&[AIOQUIC])))
 }
 
 /// Whether what needs the Python package index is not to be run.
-pub(super) fn is_skipped() -> bool {
+pub(crate) fn is_skipped() -> bool {
     std::env::var_os("QUICSTREAM_SKIP_INTEROP").is_some_and(|value| value == "1")
 }
 
-/// The Python of a virtual environment with this package, which is made on first use.
-pub(super) fn environment(package: &str) -> PathBuf {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(package);
+/// The Python of a virtual environment with these packages, which is made on first use and called
+/// by the first of them.
+pub(crate) fn environment(packages: &[&str]) -> PathBuf {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join(packages[0]);
     fs::create_dir_all(&home).unwrap();
     // Test processes may run beside each other.
     let lock = File::create(home.join("lock")).unwrap();
@@ -39,15 +40,15 @@ pub(super) fn environment(package: &str) -> PathBuf {
     let ready = home.join("ready");
     if !ready.exists() {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home.join("venv")));
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", package]));
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
         File::create(ready).unwrap();
     }
     python
 }
 
 fn run(command: &mut Command) {
-    let hint = "the interoperability tests need Python 3.11 or newer with venv, and the Python \
-                package index (or set QUICSTREAM_SKIP_INTEROP=1 to do without them)";
+    let hint = "these tests need Python 3.11 or newer with venv, and the Python package index (or \
+                set QUICSTREAM_SKIP_INTEROP=1 to do without the interoperability tests)";
     let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}: {hint}"));
     assert!(status.success(), "{command:?} failed: {hint}");
 }

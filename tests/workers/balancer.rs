@@ -1,6 +1,7 @@
 //! A balancer that knows QUIC-LB, and nothing of connections.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,11 +34,11 @@ impl Balancer {
             let Ok((length, client)) = near.recv_from(&mut packet).await else { continue };
             let packet = &packet[..length];
             let server = self.route(packet, client);
-            if !ports.contains_key(&(client, server)) {
+            if let Entry::Vacant(place) = ports.entry((client, server)) {
                 let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
                 far.connect(("127.0.0.1", server)).await.unwrap();
                 tokio::spawn(carry_down(far.clone(), near.clone(), client));
-                ports.insert((client, server), far);
+                place.insert(far);
             }
             let _ = ports[&(client, server)].send(packet).await;
         }

@@ -149,12 +149,12 @@ pub(crate) fn bare_copy(site: &Site, role: &[&str], server: &Serving, mtu: u16, 
     measure(client, "first", size)
 }
 
-fn play(site: &Site, server: &Serving, mtu: u16, size: u64, args: &[&str]) -> Copy {
+pub(crate) fn play(site: &Site, server: &Serving, mtu: u16, size: u64, args: &[&str]) -> Copy {
     let client = site.play(server.address, mtu, &[&["--rate", "max"], args].concat());
     measure(client, "chunk", size)
 }
 
-fn measure(client: Process, first: &str, size: u64) -> Copy {
+pub(crate) fn measure(client: Process, first: &str, size: u64) -> Copy {
     let patience = SOON + Duration::from_secs(size / (GIB / 10));
     let (begin, _) = client.event(first, SOON);
     let (end, closed) = client.event("closed", patience);

@@ -7,6 +7,7 @@
 //! cargo bench --bench streaming -- --once           one round, of viewers for 20 s
 //! cargo bench --bench streaming -- --peers          and a quinn copy, and nginx to curl
 //! cargo bench --bench streaming -- workers          servers with several workers: only when named
+//! cargo bench --bench streaming --features object-store -- objects
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +23,8 @@ mod generator;
 mod icecast;
 mod live;
 mod live_viewers;
+#[cfg(feature = "object-store")]
+mod objects;
 mod pause;
 mod peers;
 mod process;
@@ -114,6 +117,8 @@ const GROUPS: &[Group] = &[
     ("live", live::run),
     ("startup", startup::run),
     ("pause", pause::run),
+    #[cfg(feature = "object-store")]
+    ("objects", objects::run),
 ];
 
 /// Run only where they are named: they take the machine for long.
@@ -177,6 +182,10 @@ fn play_role(role: &str, site: &Site, args: &[&str]) -> bool {
             raise_limit();
             runtime.block_on(live_viewers::run(site, serde_json::from_str(args[0]).unwrap()));
         }
+        #[cfg(feature = "object-store")]
+        "bare-object" => runtime.block_on(objects::copy(args[0])),
+        #[cfg(feature = "object-store")]
+        "put-object" => runtime.block_on(objects::put(&site.path(args[0]), args[1])),
         "probe-pause" => {
             let (server, before) = (args[0].parse().unwrap(), Duration::from_millis(number(2)));
             runtime.block_on(pause::watch(site, server, number(1), before)).unwrap();

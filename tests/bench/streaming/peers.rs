@@ -46,7 +46,7 @@ fn nginx(site: &Site, scale: &Scale, table: &mut Table) {
     table.row(&what, "Gbit/s", rates, Target::None);
 }
 
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let mut command = Command::new(program);
     let probe = if program == "nginx" { "-v" } else { "--version" };
     command.arg(probe).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()

@@ -124,24 +124,25 @@ impl Site {
 
     /// `quicstream serve` on a free port of loopback.
     pub(crate) fn serve(&self, media: &Path, mtu: u16, args: &[&str]) -> Serving {
-        let mut command = self.serve_command();
-        command.arg("--media").arg(media).args(args);
+        let mut command = self.serve_command(args);
+        command.arg("--media").arg(media);
         command.env("QUICSTREAM_TRANSPORT_MTU", mtu.to_string());
         self.start_server(&command)
     }
 
     /// `quicstream serve` of nothing but broadcasts.
     pub(crate) fn serve_live(&self, args: &[&str]) -> Serving {
-        let mut command = self.serve_command();
-        command.args(args).env("QUICSTREAM_TRANSPORT_MTU", "1500");
+        let mut command = self.serve_command(args);
+        command.env("QUICSTREAM_TRANSPORT_MTU", "1500");
         self.start_server(&command)
     }
 
-    fn serve_command(&self) -> Command {
+    /// The command of a server.
+    pub(crate) fn serve_command(&self, args: &[&str]) -> Command {
         let mut command = self.quicstream("serve");
         // All viewers come from one address.
         command.args(["--listen", "127.0.0.1:0", "--max-connections", "20000"]);
-        command.args(["--max-per-address", "20000"]);
+        command.args(["--max-per-address", "20000"]).args(args);
         command
     }
 
@@ -175,7 +176,7 @@ impl Site {
     }
 
     /// A server that says where it listens.
-    fn start_server(&self, command: &Command) -> Serving {
+    pub(crate) fn start_server(&self, command: &Command) -> Serving {
         let process = Process::start(command, self.pinned.then_some(Core::Server));
         let (at, listening) = process.event("listening", SOON);
         let address = listening["addr"].as_str().unwrap().parse().unwrap();

@@ -24,7 +24,7 @@ pub(crate) struct Load {
     pub(crate) cpu: f64,
     /// Resident memory for each, bytes.
     each: f64,
-    done: Value,
+    pub(crate) done: Value,
 }
 
 pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
