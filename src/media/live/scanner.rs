@@ -60,15 +60,19 @@ impl Container {
     /// The container that begins like this; [`Container::NotYet`] without a byte where that cannot be
     /// said.
     fn of(first: &[u8]) -> Self {
-        let mut can_be_said = true;
+        // No more of it is looked at, however it comes.
+        let (looked_at, is_enough) = match first.get(..MAX_HEADER) {
+            Some(begin) => (begin, true),
+            None => (first, false),
+        };
         for (recognises, scanner) in CONTAINERS {
-            match recognises(first) {
+            match recognises(looked_at) {
                 Some(true) => return Self::Known(scanner()),
-                Some(false) => {}
-                None => can_be_said = false,
+                None if !is_enough => return Self::default(),
+                Some(false) | None => {}
             }
         }
-        if can_be_said || first.len() > MAX_HEADER { Self::Other } else { Self::default() }
+        Self::Other
     }
 }
 

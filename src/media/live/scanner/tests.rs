@@ -145,6 +145,19 @@ fn a_decoder_can_begin_where_it_should_with_the_header_that_it_needs() {
 }
 
 #[test]
+fn what_could_be_of_two_containers_is_the_same_however_it_comes() {
+    let stream = [&[0x1a, 0x45, 0xdf, 0xa3][..], b"wide", &mp4::sample(0).bytes].concat();
+    for piece in [1, 4, 8, stream.len()] {
+        assert_eq!(scan(stream.chunks(piece)).unwrap(), mp4::sample(0).joins(8));
+    }
+    // A parameter set that comes too late.
+    let late = [&[0, 0, 0, 1, 6][..], &vec![9; MAX_HEADER], &annexb::h264(0).bytes].concat();
+    for piece in [65_536, late.len()] {
+        assert!(scan(late.chunks(piece)).unwrap().is_empty());
+    }
+}
+
+#[test]
 fn what_is_of_no_known_container_can_be_begun_anywhere() {
     let packets = [[0x47; 188].as_slice(), &[0; 200]].concat();
     let other =
