@@ -198,7 +198,8 @@ mod group {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::net::Ipv4Addr;
     use std::time::Duration;

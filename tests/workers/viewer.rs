@@ -11,7 +11,7 @@ use quicstream::transport::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::common::relay::Relay;
 
@@ -83,6 +83,8 @@ impl Viewer {
     /// Watches to the end, and returns why it came; `seen` is told how many bytes there are.
     pub(crate) async fn watch(&mut self, mut seen: impl FnMut(usize)) -> Result<Pdu, String> {
         let mut heartbeats = interval(HEARTBEAT);
+        // Many at once are too many for a server.
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut total = 0;
         loop {
             let frame = tokio::select! {

@@ -1,12 +1,13 @@
 //! One broadcast: what its producer has sent, as far as it is kept.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use tokio::runtime;
 use tokio::sync::Notify;
 
 use super::joins::Joins;
@@ -37,9 +38,18 @@ pub(super) struct Broadcast {
     window: u64,
     pub(super) recording: Option<Arc<Recording>>,
     state: Mutex<State>,
+    /// Told when there is more, or no more: one task of each runtime, which tells the others.
+    grown: Notify,
+    crowds: Mutex<HashMap<runtime::Id, Arc<Crowd>>>,
+    viewers: Mutex<Viewers>,
+}
+
+/// The viewers on one runtime. They are woken there, all of them before the endpoint runs: woken
+/// from the producer's thread, each would have the endpoint send for it alone.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
     /// Told when there is more, or no more.
     pub(super) grown: Notify,
-    viewers: Mutex<Viewers>,
 }
 
 /// How far each viewer is.
@@ -119,6 +129,7 @@ impl Broadcast {
                 joins: Joins::default(),
             }),
             grown: Notify::new(),
+            crowds: Mutex::default(),
             viewers: Mutex::default(),
         }
     }
@@ -253,6 +264,38 @@ impl Broadcast {
     /// bit/s over the last seconds, once a second is over.
     pub(super) fn bitrate(&self) -> Option<u32> {
         self.state().bitrate()
+    }
+
+    /// The viewers on the runtime that this is called on.
+    pub(super) fn crowd(self: &Arc<Self>) -> Arc<Crowd> {
+        let runtime = runtime::Handle::current();
+        let mut crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = || {
+            let crowd = Arc::new(Crowd::default());
+            runtime.spawn(self.clone().wake(crowd.clone()));
+            crowd
+        };
+        crowds.entry(runtime.id()).or_insert_with(begin).clone()
+    }
+
+    /// Wakes the viewers of a runtime whenever there is more, to the end.
+    async fn wake(self: Arc<Self>, crowd: Arc<Crowd>) {
+        let mut seen = None;
+        loop {
+            // What comes from here on is told.
+            let grown = self.grown.notified();
+            let (edge, has_ended) = {
+                let state = self.state();
+                (state.edge, state.digest.is_some())
+            };
+            if seen.replace(edge) != Some(edge) || has_ended {
+                crowd.grown.notify_waiters();
+            }
+            if has_ended {
+                return;
+            }
+            grown.await;
+        }
     }
 
     /// Adds a viewer. Returns its number, and how far it is, which it says from then on.

@@ -2,13 +2,13 @@
 
 use std::future::ready;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::broadcast::{Broadcast, Place};
+use super::broadcast::{Broadcast, Crowd, Place};
 use crate::media::block::BLOCK;
 use crate::media::cache::{Cache, SourceId};
 use crate::media::source::{Pending, Read, Source};
@@ -21,6 +21,8 @@ pub(super) struct Viewer {
     broadcast: Arc<Broadcast>,
     /// For what is read from the recording.
     cache: Arc<Cache>,
+    /// Whom it is woken with.
+    crowd: OnceLock<Arc<Crowd>>,
     number: u64,
     /// The byte after the last one that was read; the greatest number before the first.
     position: Arc<AtomicU64>,
@@ -29,7 +31,7 @@ pub(super) struct Viewer {
 impl Viewer {
     pub(super) fn new(broadcast: Arc<Broadcast>, cache: Arc<Cache>) -> Self {
         let (number, position) = broadcast.add_viewer();
-        Self { broadcast, cache, number, position }
+        Self { broadcast, cache, crowd: OnceLock::new(), number, position }
     }
 
     /// Reads from the recording.
@@ -121,9 +123,10 @@ impl Source for Viewer {
         _: u64,
     ) -> Pending<'static, Result<Read, Error>> {
         Box::pin(async move {
+            let crowd = self.crowd.get_or_init(|| self.broadcast.crowd());
             loop {
                 // What comes from here on is told.
-                let grown = self.broadcast.grown.notified();
+                let grown = crowd.grown.notified();
                 match self.broadcast.at(offset, max) {
                     Place::Here(read) => return Ok(self.note(offset, read)),
                     // A task of its own: others may wait for the block although this viewer left.

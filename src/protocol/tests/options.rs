@@ -49,7 +49,7 @@ pub(super) fn read_options(options: &[u8]) -> Options {
 }
 
 /// Every option with the least and the most bytes that its value may have.
-const LENGTHS: [(u16, usize, usize); 18] = [
+const LENGTHS: [(u16, usize, usize); 19] = [
     (1, 1, 255),
     (2, 8, 8),
     (3, 1, 64),
@@ -67,6 +67,7 @@ const LENGTHS: [(u16, usize, usize); 18] = [
     (15, 8, 8),
     (16, 8, 8),
     (17, 4, 4),
+    (18, 1, 1_024),
     (19, 8, 8),
 ];
 
@@ -91,7 +92,7 @@ fn an_option_of_a_length_that_it_cannot_have_is_malformed() {
 
 #[test]
 fn an_option_that_is_cut_off_is_malformed() {
-    for kind in (1..=17).chain([18, 19, 0xFFFF]) {
+    for kind in (1..=19).chain([20, 0xFFFF]) {
         let whole = [option(1_000, b"before"), option(kind, &ones(33))].concat();
         for length in 11..whole.len() {
             assert_malformed_options(&whole[..length]);
@@ -103,7 +104,7 @@ fn an_option_that_is_cut_off_is_malformed() {
 #[test]
 fn an_option_that_stands_there_twice_is_malformed() {
     let known = LENGTHS.map(|(kind, least, _)| option(kind, &ones(least)));
-    for one in known.into_iter().chain([option(18, b""), option(0, b"x"), option(0xFFFF, b"")]) {
+    for one in known.into_iter().chain([option(20, b""), option(0, b"x"), option(0xFFFF, b"")]) {
         let other = option(500, b"between");
         read_options(&[&one[..], &other].concat());
         assert_malformed_options(&[&one[..], &one].concat());
@@ -111,7 +112,7 @@ fn an_option_that_stands_there_twice_is_malformed() {
         assert_malformed_options(&[&other[..], &one, &one].concat());
     }
     // With another value it is still the same option.
-    assert_malformed_options(&[option(18, b"a"), option(18, b"b")].concat());
+    assert_malformed_options(&[option(20, b"a"), option(20, b"b")].concat());
     assert_malformed_options(&[option(1, b"a"), option(1, b"b")].concat());
 }
 
@@ -159,13 +160,13 @@ fn a_text_that_is_not_utf_8_is_malformed() {
 #[test]
 fn unknown_options_are_skipped() {
     let title = Options { title: Some("a".into()), ..none() };
-    for kind in (0..=u16::MAX).filter(|kind| !matches!(kind, 1..=17 | 19)) {
+    for kind in (0..=u16::MAX).filter(|kind| !matches!(kind, 1..=19)) {
         let options = [option(kind, b"\xFF\0\x01"), option(1, b"a")].concat();
         let frame = decode_one(V2, Role::Server, raw(V2, 9, &options));
         assert_eq!(frame, Frame::Pdu { session_id: 7, pdu: Pdu::List(title.clone()) });
     }
     assert!(read_options(&option(0x8001, b"")).unverified, "an addition that is known");
-    let around = [option(18, b""), option(1, b"a"), option(0, &ones(8_000))].concat();
+    let around = [option(20, b""), option(1, b"a"), option(0, &ones(8_000))].concat();
     assert_eq!(read_options(&around), title);
 }
 
