@@ -109,8 +109,9 @@ impl Titles {
         if digests::is_sidecar(path) || object.size == 0 {
             return;
         }
+        let modified = u64::try_from(object.last_modified.timestamp_millis()).ok();
         let entry = |title: &str, name: &str, bitrate| {
-            Found::new(title, name, bitrate, ()).entry(|()| Some(object.size))
+            Found::new(title, name, bitrate, ()).entry(|()| (Some(object.size), modified))
         };
         if title::is_title(path) {
             self.single.push(entry(path, path, None));
