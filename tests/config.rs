@@ -177,7 +177,7 @@ fn rows() -> Vec<Row> {
         row("server.send_memory", Serve(|c| c.server.send_memory.to_string()), "268435456",
             ("1048576", "1048576"), ("1GB", "1000000000"), Some((&["--send-memory", "2MiB"], "2097152"))),
         row("server.peers", Serve(|c| format!("{:?}", c.server.peers)), "None",
-            ("a:1", "Some(\"a:1\")"), ("[\"a:1\", \"[::1]:2\"]", "Some(\"a:1,[::1]:2\")"),
+            ("['a:1', '[::1]:2']", "Some(\"a:1,[::1]:2\")"), ("a:1", "Some(\"a:1\")"),
             Some((&["--peers", "b:3,c:4"], "Some(\"b:3,c:4\")"))),
         row("server.cache", Serve(|c| c.cache.to_string()), "33554432",
             ("1048576", "1048576"), ("1GB", "1000000000"), Some((&["--cache", "2MiB"], "2097152"))),
