@@ -207,6 +207,16 @@ fn packet(pid: u16, random_access: bool, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// A table of MPEG-TS behind its pointer, with its CRC.
+fn table(section: &[u8]) -> Vec<u8> {
+    let crc = section.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
+            crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+        })
+    });
+    [&[0], section, &crc.to_be_bytes()].concat()
+}
+
 #[tokio::test]
 async fn a_header_counts_in_no_offset_however_little_is_wanted_behind_it() {
     let mut serve = Serve::start_as(
@@ -216,13 +226,14 @@ async fn a_header_counts_in_no_offset_however_little_is_wanted_behind_it() {
         },
         ["--live", "cam.ts"],
     );
-    let pat = [0, 0, 0xb0, 13, 0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 0, 1, 2, 3, 4];
-    let pmt =
-        [0, 2, 0xb0, 18, 0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0, 1, 2, 3, 4];
+    let pat = table(&[0, 0xb0, 13, 0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 0]);
+    let pmt = table(&[2, 0xb0, 18, 0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0]);
     let header = [packet(0, false, &pat), packet(0x1000, false, &pmt)].concat();
     let key_frame = packet(0x100, true, b"a key frame");
     let mut stdin = serve.stdin();
-    std::io::Write::write_all(&mut stdin, &[&header[..], &key_frame].concat()).unwrap();
+    // A packet is one when the next begins.
+    let next = packet(0x100, false, b"more");
+    std::io::Write::write_all(&mut stdin, &[&header[..], &key_frame, &next].concat()).unwrap();
     serve.wait_for("live_started");
     for wanted in [1, 5, 188] {
         let attacker = Attacker::connect(&serve).await;
