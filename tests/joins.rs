@@ -18,7 +18,7 @@ use common::ffmpeg::ffmpeg;
 use quicstream::media::Scanner;
 
 /// How many viewers join each broadcast.
-const VIEWERS: usize = 100;
+const VIEWERS: usize = 40;
 
 /// The least that each of them watches, bytes, if there is so much.
 const WATCHED: u64 = 30_000;
