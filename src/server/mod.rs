@@ -10,6 +10,7 @@ mod driver;
 mod event;
 mod grant;
 mod maintenance;
+mod open_session;
 mod sender;
 mod sessions;
 mod throttle;
