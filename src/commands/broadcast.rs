@@ -20,6 +20,9 @@ use crate::config::LiveConfig;
 use crate::media::{self, Broadcaster, LiveEvent};
 use crate::server::ServeEvent;
 
+/// What comes within so long is broadcast as one piece.
+const PIECE_TIME: Duration = Duration::from_millis(5);
+
 /// What is taken from a producer into one allocation, bytes: in pieces, as it comes, which share it.
 const BLOCK: usize = 64 * 1024;
 
@@ -99,7 +102,7 @@ impl Producer {
                 if broadcaster.send(bytes)? == Some(LiveEvent::Started) {
                     report(ServeEvent::LiveStarted { title: title.clone() });
                 }
-                Ok(broadcaster.hold())
+                Ok(())
             };
             let end = |cause: String| {
                 if let Some(LiveEvent::Ended(bytes)) = broadcaster.end() {
@@ -139,7 +142,7 @@ impl Producer {
 fn follow(
     path: &Path,
     linger: Duration,
-    send: &impl Fn(Bytes) -> Result<Duration, media::Error>,
+    send: &impl Fn(Bytes) -> Result<(), media::Error>,
     end: &impl Fn(String),
     refuse: &impl Fn(media::Error),
 ) -> io::Result<Infallible> {
@@ -171,20 +174,19 @@ fn follow(
     }
 }
 
-/// Sends what comes, to the end. `send` returns how long the next may wait for more.
+/// Sends what comes, to the end.
 fn pass(
     input: &mut File,
-    send: &impl Fn(Bytes) -> Result<Duration, media::Error>,
+    send: &impl Fn(Bytes) -> Result<(), media::Error>,
 ) -> Result<(), Interrupted> {
     let mut block = BytesMut::new();
-    let mut hold = send(Bytes::new())?;
     loop {
         if block.is_empty() {
             block = BytesMut::zeroed(BLOCK);
         }
         let mut filled = 0;
-        let read = fill(input, &mut block, &mut filled, hold);
-        hold = send(block.split_to(filled).freeze())?;
+        let read = fill(input, &mut block, &mut filled, PIECE_TIME);
+        send(block.split_to(filled).freeze())?;
         if read? == Filled::ToTheEnd {
             return Ok(());
         }
@@ -198,13 +200,13 @@ enum Filled {
     ToTheEnd,
 }
 
-/// Reads into a block until it is full, or `hold` is over since the first byte. `filled` counts the
+/// Reads into a block until it is full, or `time` is over since the first byte. `filled` counts the
 /// bytes, whatever goes wrong.
 fn fill(
     input: &mut File,
     block: &mut [u8],
     filled: &mut usize,
-    hold: Duration,
+    time: Duration,
 ) -> io::Result<Filled> {
     let mut until: Option<Instant> = None;
     while *filled < block.len() {
@@ -216,7 +218,7 @@ fn fill(
             Ok(0) => return Ok(Filled::ToTheEnd),
             Ok(read) => {
                 *filled += read;
-                until = until.or_else(|| Instant::now().checked_add(hold));
+                until = until.or_else(|| Instant::now().checked_add(time));
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -21,7 +21,6 @@ mod webm;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -32,14 +31,6 @@ pub use broadcast::LiveStatus;
 use recording::Recorder;
 pub use scanner::Scanner;
 use viewer::Viewer;
-
-/// How long what came may be held back for more to come with it: what each chunk costs is paid for
-/// each viewer.
-const HOLD: Duration = Duration::from_millis(20);
-
-/// Up to how many viewers that is enough, and how much longer it may be with very many.
-const FEW_VIEWERS: u32 = 500;
-const LONGEST_HOLD: Duration = Duration::from_millis(80);
 
 /// What happens to a broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,14 +106,6 @@ impl Broadcaster {
         let current = self.current();
         let broadcast = current.as_ref().filter(|broadcast| broadcast.digest().is_none())?;
         Some(LiveEvent::Ended(broadcast.end()))
-    }
-
-    /// How long what came may be held back for more to come with it, with as many viewers as there
-    /// are.
-    pub fn hold(&self) -> Duration {
-        let viewers = self.current().as_ref().map_or(0, |broadcast| broadcast.viewer_count());
-        let viewers = u32::try_from(viewers).unwrap_or(u32::MAX);
-        (HOLD.saturating_mul(viewers) / FEW_VIEWERS).clamp(HOLD, LONGEST_HOLD)
     }
 
     /// How the broadcast does that is on the air.

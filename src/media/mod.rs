@@ -206,6 +206,12 @@ impl Media {
         self.found.source.kept()
     }
 
+    /// How long the next chunk of a broadcast waits after the last one, unless a whole one is there
+    /// before: a small chunk costs as much as a large one.
+    pub fn hold(&self) -> Duration {
+        self.found.source.hold()
+    }
+
     /// Where a decoder can begin, so long ago or earlier, in a broadcast.
     pub fn join(&self, ago: Duration) -> u64 {
         self.found.source.join(ago)
@@ -276,6 +282,14 @@ impl Media {
         let read = self.waiting.insert(waiting).read.as_mut().await;
         self.waiting = None;
         read
+    }
+
+    /// The same, without waiting for anything; `None` if that cannot be.
+    ///
+    /// # Errors
+    /// As those of [`Self::read`].
+    pub fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error> {
+        self.found.source.read_now(offset, max)
     }
 }
 

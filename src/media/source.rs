@@ -62,6 +62,11 @@ pub(super) trait Source: Any + Debug + Send + Sync {
         None
     }
 
+    /// How long a session's next chunk waits after its last one, if what is there does not fill one.
+    fn hold(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Reads 1 to `max` bytes at `offset` without waiting for anything; `None` if that cannot be.
     fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error>;
 

@@ -21,6 +21,9 @@ const LATE: Duration = Duration::from_millis(100);
 /// How often a client hears how far its broadcast is, at most.
 const EDGE_SAID: Duration = Duration::from_secs(1);
 
+/// The most pieces of a broadcast that become one chunk.
+const MOST_PIECES: usize = 64;
+
 /// The least that a paced session may have on the way, bytes: two chunks of the usual size.
 const PACED_SEND_AHEAD: u32 = 128 * 1024;
 
@@ -34,6 +37,8 @@ pub(super) struct OpenSession {
     pub(super) send_ahead: u32,
     /// The last chunk that was queued; 0 before the first.
     pub(super) seq: u32,
+    /// When it was queued.
+    pub(super) queued_at: Option<Instant>,
     /// Media bytes queued.
     pub(super) sent: u64,
     /// Bytes of the header that are part of the next payload.
@@ -98,21 +103,12 @@ impl OpenSession {
         // The header takes its part of the chunk, and of nothing else.
         let most = u64::from(ack.max_chunk_size).saturating_sub(self.header_len);
         let most = length.min(most);
-        while self.payload_len - self.header_len < most {
-            let came = self.payload_len - self.header_len;
-            let wanted = usize::try_from(most - came).unwrap_or(usize::MAX);
-            match media.read(offset + came, wanted).await? {
-                Read::Bytes(slice) => {
-                    self.payload_len += slice.len() as u64;
-                    self.payload.push(slice);
-                }
-                Read::End => break,
-                Read::NotKept => return Ok(Next::NotKept),
-            }
-            if size.is_none() {
-                // What there is of live media is not held back to fill a chunk.
-                break;
-            }
+        let kept = match size {
+            Some(_) => self.read_all(offset, most).await?,
+            None => self.read_live(offset, most).await?,
+        };
+        if !kept {
+            return Ok(Next::NotKept);
         }
         let length = match u32::try_from(self.payload_len) {
             Ok(0) | Err(_) => return Ok(Next::End),
@@ -133,11 +129,64 @@ impl OpenSession {
         Ok(Next::Chunk { length })
     }
 
+    /// Reads a payload of `most` bytes, or to the end of the media. Returns false if they are not kept
+    /// any more.
+    async fn read_all(&mut self, offset: u64, most: u64) -> Result<bool, media::Error> {
+        while let Some((came, wanted)) = self.wanted(most) {
+            match self.grant.media.read(offset + came, wanted).await? {
+                Read::Bytes(slice) => self.take(slice),
+                Read::End => break,
+                Read::NotKept => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads what there is of a broadcast, as soon as there is something and the last chunk is long
+    /// enough ago.
+    async fn read_live(&mut self, offset: u64, most: u64) -> Result<bool, media::Error> {
+        let media = &mut self.grant.media;
+        if let Some(queued_at) = self.queued_at {
+            let there = media.kept().map_or(u64::MAX, |kept| kept.end.saturating_sub(offset));
+            if there < most {
+                sleep_until(queued_at + media.hold()).await;
+            }
+        }
+        while let Some((came, wanted)) = self.wanted(most) {
+            let media = &mut self.grant.media;
+            let read = match came {
+                0 => Some(media.read(offset, wanted).await?),
+                _ if self.payload.len() >= MOST_PIECES => break,
+                _ => media.read_now(offset + came, wanted)?,
+            };
+            match read {
+                Some(Read::Bytes(slice)) => self.take(slice),
+                Some(Read::NotKept) if came == 0 => return Ok(false),
+                Some(Read::End | Read::NotKept) | None => break,
+            }
+        }
+        Ok(true)
+    }
+
+    /// How much of the payload has been read, and how much of it is still to be, unless it has `most`
+    /// bytes.
+    fn wanted(&self, most: u64) -> Option<(u64, usize)> {
+        let came = self.payload_len - self.header_len;
+        let wanted = most.checked_sub(came).filter(|wanted| *wanted > 0)?;
+        Some((came, usize::try_from(wanted).unwrap_or(usize::MAX)))
+    }
+
+    fn take(&mut self, slice: Bytes) {
+        self.payload_len += slice.len() as u64;
+        self.payload.push(slice);
+    }
+
     pub(super) fn queue_chunk(&mut self, length: u32, outgoing: &mut Outgoing) {
         self.seq = self.seq.wrapping_add(1);
         outgoing.queue_chunk(self.seq, length, self.payload.drain(..));
         self.sent += std::mem::take(&mut self.payload_len) - std::mem::take(&mut self.header_len);
         self.reserved = None;
+        self.queued_at = Some(Instant::now());
         self.running.meter().count_chunk(self.seq, length.into());
     }
 

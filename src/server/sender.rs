@@ -91,6 +91,7 @@ impl SessionSender {
             owes_digest: grant.verified && grant.media.digest().is_none(),
             grant,
             seq: 0,
+            queued_at: None,
             sent: 0,
             header_len: 0,
             payload: Vec::new(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::runtime;
 use tokio::sync::Notify;
 
@@ -23,8 +23,18 @@ const VALIDATOR: usize = 16;
 /// How many times at which bytes came are remembered: one a second, for what is kept at most.
 const MOST_TIMES: usize = 24 * 60 * 60;
 
-/// How many blocks are kept, however small a producer makes them: their places take 10 MiB then.
-const MOST_BLOCKS: usize = 256 * 1024;
+/// How many bytes of small pieces become one block. Each piece would keep a place, and what it was
+/// cut from, for as long as its bytes are in the window.
+const JOINED: u64 = 64 * 1024;
+
+/// How long a viewer's next chunk waits after its last one, for more to come into it: what each chunk
+/// costs is paid for each viewer. They have begun at different times, so it is not all of them at once
+/// that get one.
+const HOLD: Duration = Duration::from_millis(20);
+
+/// Up to how many viewers that is enough, and how much longer it may be with very many.
+const FEW_VIEWERS: u32 = 500;
+const LONGEST_HOLD: Duration = Duration::from_millis(80);
 
 /// Over how long a bitrate is measured at most.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -63,6 +73,8 @@ struct Viewers {
 struct State {
     /// What is kept in memory, each block with the byte that it begins at.
     blocks: VecDeque<(u64, Bytes)>,
+    /// How many of the last of them are pieces that are still to be joined.
+    pieces: usize,
     /// How many bytes there are.
     edge: u64,
     hasher: blake3::Hasher,
@@ -121,6 +133,7 @@ impl Broadcast {
             recording,
             state: Mutex::new(State {
                 blocks: VecDeque::new(),
+                pieces: 0,
                 edge: 0,
                 hasher: blake3::Hasher::new(),
                 digest: None,
@@ -145,22 +158,19 @@ impl Broadcast {
     pub(super) fn append(&self, bytes: Bytes) -> Result<(), Error> {
         let now = Instant::now();
         let mut state = self.state();
-        let State { blocks, edge, hasher, times, scanner, joins, .. } = &mut *state;
+        let State { edge, hasher, times, scanner, joins, .. } = &mut *state;
         scanner.feed(&bytes, |offset, header| joins.push(offset, header))?;
         hasher.update(&bytes);
         if times.back().is_none_or(|(at, _)| now.duration_since(*at) >= Duration::from_secs(1)) {
             times.push_back((now, *edge));
         }
-        let length = bytes.len() as u64;
-        blocks.push_back((*edge, bytes));
-        *edge += length;
+        state.push(bytes);
         // What is not on the disk yet stays: it is in memory until it is, anyway.
         let recorded = self.recording.as_deref().and_then(Recording::reaches).unwrap_or(u64::MAX);
-        let from = edge.saturating_sub(self.window).min(recorded);
+        let from = state.edge.saturating_sub(self.window).min(recorded);
         // A block of which a part is within the window stays as a whole.
-        while blocks.get(1).is_some_and(|(second, _)| *second <= from) || blocks.len() > MOST_BLOCKS
-        {
-            blocks.pop_front();
+        while state.blocks.get(1).is_some_and(|(second, _)| *second <= from) {
+            state.blocks.pop_front();
         }
         let oldest = self.oldest(&state);
         let State { times, joins, .. } = &mut *state;
@@ -261,6 +271,12 @@ impl Broadcast {
         if offset < recorded { Place::Recorded } else { Place::Here(Read::NotKept) }
     }
 
+    /// How long a viewer's next chunk waits after its last one, with as many viewers as there are.
+    pub(super) fn hold(&self) -> Duration {
+        let viewers = u32::try_from(self.viewers().positions.len()).unwrap_or(u32::MAX);
+        (HOLD.saturating_mul(viewers) / FEW_VIEWERS).clamp(HOLD, LONGEST_HOLD)
+    }
+
     /// bit/s over the last seconds, once a second is over.
     pub(super) fn bitrate(&self) -> Option<u32> {
         self.state().bitrate()
@@ -313,11 +329,6 @@ impl Broadcast {
         self.viewers().positions.remove(&number);
     }
 
-    /// How many there are.
-    pub(super) fn viewer_count(&self) -> usize {
-        self.viewers().positions.len()
-    }
-
     fn viewers(&self) -> MutexGuard<'_, Viewers> {
         self.viewers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -341,6 +352,26 @@ impl Broadcast {
 }
 
 impl State {
+    /// Adds bytes at the end, and makes one block of pieces that have become enough for it.
+    fn push(&mut self, bytes: Bytes) {
+        let length = bytes.len() as u64;
+        self.blocks.push_back((self.edge, bytes));
+        self.edge += length;
+        self.pieces = (self.pieces + 1).min(self.blocks.len());
+        let whole = self.blocks.len() - self.pieces;
+        let first = self.blocks.get(whole).map_or(self.edge, |(first, _)| *first);
+        if self.edge - first < JOINED {
+            return;
+        }
+        if self.pieces > 1 {
+            let mut joined =
+                BytesMut::with_capacity(usize::try_from(self.edge - first).unwrap_or(0));
+            self.blocks.drain(whole..).for_each(|(_, piece)| joined.extend_from_slice(&piece));
+            self.blocks.push_back((first, joined.freeze()));
+        }
+        self.pieces = 0;
+    }
+
     fn oldest_in_memory(&self) -> u64 {
         self.blocks.front().map_or(self.edge, |(offset, _)| *offset)
     }

@@ -105,6 +105,10 @@ impl Source for Viewer {
         self.broadcast.header_at(offset)
     }
 
+    fn hold(&self) -> Duration {
+        self.broadcast.hold()
+    }
+
     fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error> {
         Ok(match self.broadcast.at(offset, max) {
             Place::Here(read) => Some(self.note(offset, read)),

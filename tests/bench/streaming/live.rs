@@ -35,11 +35,11 @@ const PIECE_TIME: Duration = Duration::from_millis(20);
 pub(crate) const MARK: [u8; 8] = *b"\xf1written";
 pub(crate) const TAIL: usize = MARK.len() + 8;
 
-/// What a chunk of a broadcast with very many viewers has: 80 ms of it.
-const CHUNK: u64 = 5_000;
-
-/// The share of viewers that both bear.
-const BESIDE_ICECAST: usize = 2;
+/// What a chunk of a broadcast has, bytes: 20 ms of it for 500 viewers, and for more of them as much
+/// more, up to 80 ms.
+fn chunk(viewers: usize) -> u64 {
+    (PIECE * viewers / 500).clamp(PIECE, 4 * PIECE) as u64
+}
 
 /// Writes to a sink at the rate until it is dropped.
 pub(crate) struct Producer {
@@ -95,39 +95,35 @@ struct Load {
 }
 
 pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
-    let viewers = scale.viewers;
+    let viewers = scale.live_viewers;
     let (mut file, mut live) = (Vec::new(), Vec::new());
     for _ in 0..scale.viewer_rounds {
         file.push(of_a_file(site, scale, viewers));
-        live.push(of_a_broadcast(site, scale, viewers));
+        live.push(of_a_broadcast(site, scale, viewers, 0));
     }
+    let chunk = chunk(viewers);
     let name = format!("{viewers} viewers of one broadcast");
     let cpu = file.iter().map(|cpu| cpu * 100.0).collect();
-    let of_file = format!("{viewers} viewers of a file, in chunks of {CHUNK} bytes: CPU");
+    let of_file = format!("{viewers} viewers of a file, in chunks of {chunk} bytes: CPU");
     table.row(&of_file, "% of a core", cpu, Target::None);
     report(table, &name, viewers, &live, true);
     let ratios = live.iter().zip(&file).map(|(live, file)| live.cpu / file).collect();
     table.row(&format!("{name}: CPU"), "of the file", ratios, Target::AtMost(1.15));
 
-    let fewer = viewers / BESIDE_ICECAST;
     match Icecast::is_installed() {
         false => table.note("Icecast: skipped, it is not installed"),
         true => {
             let (mut theirs, mut ours) = (Vec::new(), Vec::new());
             for _ in 0..scale.viewer_rounds {
-                theirs.push(of_icecast(site, scale, fewer));
-                ours.push(of_a_broadcast(site, scale, fewer));
+                theirs.push(of_icecast(site, scale, viewers));
+                ours.push(of_a_broadcast(site, scale, viewers, 0));
             }
-            report(
-                table,
-                &format!("{fewer} listeners of Icecast, without TLS"),
-                fewer,
-                &theirs,
-                false,
-            );
-            report(table, &format!("{fewer} viewers of one broadcast"), fewer, &ours, false);
+            let listeners = format!("{viewers} listeners of Icecast, without TLS");
+            report(table, &listeners, viewers, &theirs, false);
+            report(table, &format!("{name}, beside Icecast"), viewers, &ours, false);
         }
     }
+    one_stalled(site, scale, table);
     alone(site, table, Duration::ZERO);
     alone(site, table, Duration::from_millis(100));
 }
@@ -162,7 +158,7 @@ fn of_a_file(site: &Site, scale: &Scale, viewers: usize) -> f64 {
     let size = ((scale.watch.as_secs_f64() + 8.0) * RATE as f64 / 8.0) as u64;
     let film = site.path("live-film.mp4");
     Content { title: 0, dense: Content::DENSE }.write(&film, size);
-    let server = site.serve(&film, 1500, &["--chunk-size", &CHUNK.to_string()]);
+    let server = site.serve(&film, 1500, &["--chunk-size", &chunk(viewers).to_string()]);
     let plan = Plan {
         server: server.address,
         viewers,
@@ -194,16 +190,34 @@ fn fifo(site: &Site) -> PathBuf {
     fifo
 }
 
-fn of_a_broadcast(site: &Site, scale: &Scale, viewers: usize) -> Load {
+/// What one viewer costs the others that reads nothing.
+fn one_stalled(site: &Site, scale: &Scale, table: &mut Table) {
+    let viewers = scale.live_viewers / 2;
+    let (mut later, mut larger) = (Vec::new(), Vec::new());
+    for _ in 0..scale.viewer_rounds {
+        let none = of_a_broadcast(site, scale, viewers, 0);
+        let one = of_a_broadcast(site, scale, viewers, 1);
+        later.push(number(&one.done, "median") / number(&none.done, "median"));
+        larger.push(one.each / none.each);
+    }
+    let name = format!("{viewers} viewers of one broadcast, one of them stalled");
+    let row = format!("{name}: how late half of the others are");
+    table.row(&row, "of without", later, Target::AtMost(1.05));
+    table.row(&format!("{name}: memory"), "of without", larger, Target::AtMost(1.05));
+}
+
+fn of_a_broadcast(site: &Site, scale: &Scale, viewers: usize, stalled: usize) -> Load {
     let (server, producer) = broadcast(site);
-    let plan = LivePlan { server: server.address, viewers, window: scale.watch, http: false };
+    let plan =
+        LivePlan { server: server.address, viewers, stalled, window: scale.watch, http: false };
     load(site, &server.process, &plan, producer)
 }
 
 fn of_icecast(site: &Site, scale: &Scale, viewers: usize) -> Load {
     let icecast = Icecast::start(site, viewers);
     let producer = Producer::start(icecast.source());
-    let plan = LivePlan { server: icecast.address, viewers, window: scale.watch, http: true };
+    let plan =
+        LivePlan { server: icecast.address, viewers, stalled: 0, window: scale.watch, http: true };
     load(site, &icecast.process, &plan, producer)
 }
 
@@ -227,7 +241,7 @@ fn alone(site: &Site, table: &mut Table, round_trip: Duration) {
     let relay = (!round_trip.is_zero()).then(|| Relay::start(server.address, 0, round_trip));
     let address: SocketAddr = relay.as_ref().map_or(server.address, |relay| relay.address);
     let window = Duration::from_secs(3);
-    let plan = LivePlan { server: address, viewers: 1, window, http: false };
+    let plan = LivePlan { server: address, viewers: 1, stalled: 0, window, http: false };
     let Load { done, .. } = load(site, &server.process, &plan, producer);
     let trip = round_trip.as_millis();
     let row = format!("one viewer, round trip {trip} ms: OPEN_STREAM to the first byte");

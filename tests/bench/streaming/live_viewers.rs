@@ -33,6 +33,8 @@ const MOST_LATE: u64 = 600_000_000;
 pub(crate) struct LivePlan {
     pub(crate) server: SocketAddr,
     pub(crate) viewers: usize,
+    /// How many of them read nothing once they watch.
+    pub(crate) stalled: usize,
     /// How long they are all watched at once.
     pub(crate) window: Duration,
     /// They listen to Icecast.
@@ -72,7 +74,7 @@ pub(crate) async fn run(site: &Site, plan: LivePlan) {
         handshakes: Semaphore::new(HANDSHAKES),
         opened: Barrier::new(viewers + 1),
     });
-    let mut all: JoinSet<()> = (0..viewers).map(|_| view(shared.clone())).collect();
+    let mut all: JoinSet<()> = (0..viewers).map(|number| view(shared.clone(), number)).collect();
     shared.opened.wait().await;
     shared.record.lock().unwrap().counts = true;
     say(&json!({"event": "opened"}));
@@ -95,10 +97,10 @@ pub(crate) async fn run(site: &Site, plan: LivePlan) {
 }
 
 /// One viewer. Whatever becomes of it, the others do not wait for it.
-async fn view(shared: Arc<Shared>) {
+async fn view(shared: Arc<Shared>, number: usize) {
     let viewed = match shared.plan.http {
         true => listen(&shared).await,
-        false => watch(&shared).await,
+        false => watch(&shared, number < shared.plan.stalled).await,
     };
     let mut record = shared.record.lock().unwrap();
     match viewed {
@@ -108,7 +110,7 @@ async fn view(shared: Arc<Shared>) {
 }
 
 /// Watches to the end of the broadcast.
-async fn watch(shared: &Shared) -> Result<(), Trouble> {
+async fn watch(shared: &Shared, stalls: bool) -> Result<(), Trouble> {
     let opened = async {
         let _turn = shared.handshakes.acquire().await?;
         let connection = Session::connect(&shared.client, shared.plan.server).await?;
@@ -145,6 +147,9 @@ async fn watch(shared: &Shared) -> Result<(), Trouble> {
                     tokio::select! {
                         _ = shared.opened.wait() => {}
                         drained = drain(&mut session, &mut check, shared) => drained?,
+                    }
+                    if stalls {
+                        sleep(shared.plan.window).await;
                     }
                 }
             }

@@ -57,6 +57,8 @@ pub(crate) struct Scale {
     /// Rounds of viewers.
     pub(crate) viewer_rounds: usize,
     pub(crate) viewers: usize,
+    /// Viewers of one broadcast: each gets a chunk a dozen times a second.
+    pub(crate) live_viewers: usize,
     /// Viewers of servers with several workers.
     pub(crate) crowds: &'static [usize],
     /// Within how many chunks they begin, not to be all due at once.
@@ -80,6 +82,7 @@ impl Scale {
         bulk: 256 << 20,
         viewer_rounds: 1,
         viewers: 500,
+        live_viewers: 500,
         crowds: &[500],
         spread: 1,
         watch: Duration::from_secs(2),
@@ -94,6 +97,7 @@ impl Scale {
         bulk: 4 << 30,
         viewer_rounds: 3,
         viewers: 6000,
+        live_viewers: 2000,
         crowds: &[9000, 12_000],
         spread: 4,
         watch: Duration::from_secs(60),
