@@ -32,7 +32,7 @@ const JOINED: u64 = 64 * 1024;
 /// that get one.
 const HOLD: Duration = Duration::from_millis(20);
 
-/// Up to how many viewers that is enough, and how much longer it may be with very many.
+/// Up to how many viewers that is enough, and how long it is for twice as many and more.
 const FEW_VIEWERS: u32 = 500;
 const LONGEST_HOLD: Duration = Duration::from_millis(80);
 
@@ -274,7 +274,8 @@ impl Broadcast {
     /// How long a viewer's next chunk waits after its last one, with as many viewers as there are.
     pub(super) fn hold(&self) -> Duration {
         let viewers = u32::try_from(self.viewers().positions.len()).unwrap_or(u32::MAX);
-        (HOLD.saturating_mul(viewers) / FEW_VIEWERS).clamp(HOLD, LONGEST_HOLD)
+        let more = viewers.saturating_sub(FEW_VIEWERS).min(FEW_VIEWERS);
+        HOLD + LONGEST_HOLD.saturating_sub(HOLD).saturating_mul(more) / FEW_VIEWERS
     }
 
     /// bit/s over the last seconds, once a second is over.

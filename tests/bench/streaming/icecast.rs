@@ -71,7 +71,7 @@ fn text(address: SocketAddr, listeners: usize, logs: &str) -> String {
          <fileserve>0</fileserve>\
          <paths><basedir>{logs}</basedir><logdir>{logs}</logdir><webroot>{logs}</webroot>\
          <adminroot>{logs}</adminroot></paths>\
-         <logging><accesslog>-</accesslog><errorlog>error.log</errorlog><loglevel>1</loglevel>\
+         <logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog><loglevel>1</loglevel>\
          </logging>\
          <security><chroot>0</chroot>\
          <changeowner><user>nobody</user><group>nogroup</group></changeowner></security>\

@@ -35,11 +35,14 @@ const PIECE_TIME: Duration = Duration::from_millis(20);
 pub(crate) const MARK: [u8; 8] = *b"\xf1written";
 pub(crate) const TAIL: usize = MARK.len() + 8;
 
-/// What a chunk of a broadcast has, bytes: 20 ms of it for 500 viewers, and for more of them as much
-/// more, up to 80 ms.
+/// What a chunk of a broadcast has, bytes: 20 ms of it for up to 500 viewers, 80 ms of it from 1,000
+/// on.
 fn chunk(viewers: usize) -> u64 {
-    (PIECE * viewers / 500).clamp(PIECE, 4 * PIECE) as u64
+    (PIECE + 3 * PIECE * viewers.saturating_sub(500).min(500) / 500) as u64
 }
+
+/// How long it is watched how one viewer holds up the others, which takes many rounds.
+const STALLED_WATCH: Duration = Duration::from_secs(8);
 
 /// Writes to a sink at the rate until it is dropped.
 pub(crate) struct Producer {
@@ -99,7 +102,7 @@ pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
     let (mut file, mut live) = (Vec::new(), Vec::new());
     for _ in 0..scale.viewer_rounds {
         file.push(of_a_file(site, scale, viewers));
-        live.push(of_a_broadcast(site, scale, viewers, 0));
+        live.push(of_a_broadcast(site, scale.watch, viewers, 0));
     }
     let chunk = chunk(viewers);
     let name = format!("{viewers} viewers of one broadcast");
@@ -116,7 +119,7 @@ pub(crate) fn run(site: &Site, scale: &Scale, table: &mut Table) {
             let (mut theirs, mut ours) = (Vec::new(), Vec::new());
             for _ in 0..scale.viewer_rounds {
                 theirs.push(of_icecast(site, scale, viewers));
-                ours.push(of_a_broadcast(site, scale, viewers, 0));
+                ours.push(of_a_broadcast(site, scale.watch, viewers, 0));
             }
             let listeners = format!("{viewers} listeners of Icecast, without TLS");
             report(table, &listeners, viewers, &theirs, false);
@@ -192,11 +195,12 @@ fn fifo(site: &Site) -> PathBuf {
 
 /// What one viewer costs the others that reads nothing.
 fn one_stalled(site: &Site, scale: &Scale, table: &mut Table) {
-    let viewers = scale.live_viewers / 2;
+    let viewers = scale.live_viewers * 2 / 3;
+    let watch = scale.watch.min(STALLED_WATCH);
     let (mut later, mut larger) = (Vec::new(), Vec::new());
-    for _ in 0..scale.viewer_rounds {
-        let none = of_a_broadcast(site, scale, viewers, 0);
-        let one = of_a_broadcast(site, scale, viewers, 1);
+    for _ in 0..scale.rounds {
+        let none = of_a_broadcast(site, watch, viewers, 0);
+        let one = of_a_broadcast(site, watch, viewers, 1);
         later.push(number(&one.done, "median") / number(&none.done, "median"));
         larger.push(one.each / none.each);
     }
@@ -206,10 +210,9 @@ fn one_stalled(site: &Site, scale: &Scale, table: &mut Table) {
     table.row(&format!("{name}: memory"), "of without", larger, Target::AtMost(1.05));
 }
 
-fn of_a_broadcast(site: &Site, scale: &Scale, viewers: usize, stalled: usize) -> Load {
+fn of_a_broadcast(site: &Site, window: Duration, viewers: usize, stalled: usize) -> Load {
     let (server, producer) = broadcast(site);
-    let plan =
-        LivePlan { server: server.address, viewers, stalled, window: scale.watch, http: false };
+    let plan = LivePlan { server: server.address, viewers, stalled, window, http: false };
     load(site, &server.process, &plan, producer)
 }
 

@@ -149,7 +149,7 @@ async fn watch(shared: &Shared, stalls: bool) -> Result<(), Trouble> {
                         drained = drain(&mut session, &mut check, shared) => drained?,
                     }
                     if stalls {
-                        sleep(shared.plan.window).await;
+                        stall(&mut session, shared.plan.window).await?;
                     }
                 }
             }
@@ -177,6 +177,16 @@ async fn drain(session: &mut Session, check: &mut Check, shared: &Shared) -> Res
             }
         }
     }
+}
+
+/// Reads nothing for so long.
+async fn stall(session: &mut Session, time: Duration) -> Result<(), Trouble> {
+    let until = Instant::now() + time;
+    while !until.saturating_duration_since(Instant::now()).is_zero() {
+        session.heartbeat().await?;
+        sleep(HEARTBEAT.min(until.saturating_duration_since(Instant::now()))).await;
+    }
+    Ok(())
 }
 
 /// Checks what comes of a broadcast, whose place is known.

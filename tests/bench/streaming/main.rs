@@ -97,7 +97,7 @@ impl Scale {
         bulk: 4 << 30,
         viewer_rounds: 3,
         viewers: 6000,
-        live_viewers: 2000,
+        live_viewers: 1500,
         crowds: &[9000, 12_000],
         spread: 4,
         watch: Duration::from_secs(60),

@@ -77,6 +77,7 @@ fn many_viewers(site: &Site, store: &Store, scale: &Scale, table: &mut Table) {
         rate: RATE,
         spread: Duration::from_secs(2),
         paused: false,
+        gso: true,
         window,
     };
     let before = relay.bytes.load(Ordering::Relaxed);
