@@ -5,6 +5,7 @@
 
 mod adts;
 mod annexb;
+mod audience;
 mod broadcast;
 mod frames;
 mod joins;

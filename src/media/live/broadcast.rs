@@ -1,8 +1,7 @@
 //! One broadcast: what its producer has sent, as far as it is kept.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::runtime;
 use tokio::sync::Notify;
 
+use super::audience::Audience;
 use super::joins::Joins;
 use super::recording::Recording;
 use super::scanner::Scanner;
@@ -27,15 +27,6 @@ const MOST_TIMES: usize = 24 * 60 * 60;
 /// cut from, for as long as its bytes are in the window.
 const JOINED: u64 = 64 * 1024;
 
-/// How long a viewer's next chunk waits after its last one, for more to come into it: what each chunk
-/// costs is paid for each viewer. They have begun at different times, so it is not all of them at once
-/// that get one.
-const HOLD: Duration = Duration::from_millis(20);
-
-/// Up to how many viewers that is enough, and how long it is for twice as many and more.
-const FEW_VIEWERS: u32 = 500;
-const LONGEST_HOLD: Duration = Duration::from_millis(80);
-
 /// Over how long a bitrate is measured at most.
 const MEASURED: Duration = Duration::from_secs(10);
 
@@ -51,7 +42,7 @@ pub(super) struct Broadcast {
     /// Told when there is more, or no more: one task of each runtime, which tells the others.
     grown: Notify,
     crowds: Mutex<HashMap<runtime::Id, Arc<Crowd>>>,
-    viewers: Mutex<Viewers>,
+    pub(super) audience: Audience,
 }
 
 /// The viewers on one runtime. They are woken there, all of them before the endpoint runs: woken
@@ -60,14 +51,6 @@ pub(super) struct Broadcast {
 pub(super) struct Crowd {
     /// Told when there is more, or no more.
     pub(super) grown: Notify,
-}
-
-/// How far each viewer is.
-#[derive(Debug, Default)]
-struct Viewers {
-    positions: BTreeMap<u64, Arc<AtomicU64>>,
-    /// The number of the next one.
-    next: u64,
 }
 
 struct State {
@@ -143,7 +126,7 @@ impl Broadcast {
             }),
             grown: Notify::new(),
             crowds: Mutex::default(),
-            viewers: Mutex::default(),
+            audience: Audience::default(),
         }
     }
 
@@ -175,7 +158,11 @@ impl Broadcast {
         let oldest = self.oldest(&state);
         let State { times, joins, .. } = &mut *state;
         joins.forget_before(oldest);
-        while times.get(1).is_some_and(|(_, at)| *at <= oldest) || times.len() > MOST_TIMES {
+        // A bitrate is measured over more than is kept of a fast one.
+        let is_over = |(at, offset): &(Instant, u64)| {
+            *offset <= oldest && now.duration_since(*at) >= MEASURED
+        };
+        while times.get(1).is_some_and(is_over) || times.len() > MOST_TIMES {
             times.pop_front();
         }
         drop(state);
@@ -271,13 +258,6 @@ impl Broadcast {
         if offset < recorded { Place::Recorded } else { Place::Here(Read::NotKept) }
     }
 
-    /// How long a viewer's next chunk waits after its last one, with as many viewers as there are.
-    pub(super) fn hold(&self) -> Duration {
-        let viewers = u32::try_from(self.viewers().positions.len()).unwrap_or(u32::MAX);
-        let more = viewers.saturating_sub(FEW_VIEWERS).min(FEW_VIEWERS);
-        HOLD + LONGEST_HOLD.saturating_sub(HOLD).saturating_mul(more) / FEW_VIEWERS
-    }
-
     /// bit/s over the last seconds, once a second is over.
     pub(super) fn bitrate(&self) -> Option<u32> {
         self.state().bitrate()
@@ -315,30 +295,10 @@ impl Broadcast {
         }
     }
 
-    /// Adds a viewer. Returns its number, and how far it is, which it says from then on.
-    pub(super) fn add_viewer(&self) -> (u64, Arc<AtomicU64>) {
-        let position = Arc::new(AtomicU64::new(u64::MAX));
-        let mut viewers = self.viewers();
-        viewers.next += 1;
-        let number = viewers.next;
-        viewers.positions.insert(number, position.clone());
-        (number, position)
-    }
-
-    /// Takes a viewer off.
-    pub(super) fn remove_viewer(&self, number: u64) {
-        self.viewers().positions.remove(&number);
-    }
-
-    fn viewers(&self) -> MutexGuard<'_, Viewers> {
-        self.viewers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// How it does.
     pub(super) fn status(&self, title: &str) -> LiveStatus {
-        let positions: Vec<_> = self.viewers().positions.values().cloned().collect();
+        let (viewers, last) = self.audience.count_and_last();
         let state = self.state();
-        let furthest = positions.iter().map(|position| position.load(Ordering::Relaxed)).min();
         LiveStatus {
             title: title.to_owned(),
             oldest: self.oldest(&state),
@@ -346,8 +306,8 @@ impl Broadcast {
             window: state.edge - state.oldest_in_memory(),
             joins: state.joins.count(),
             bitrate: state.bitrate(),
-            viewers: positions.len(),
-            behind: furthest.map_or(0, |position| state.edge.saturating_sub(position)),
+            viewers,
+            behind: last.map_or(0, |position| state.edge.saturating_sub(position)),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Viewer {
 
 impl Viewer {
     pub(super) fn new(broadcast: Arc<Broadcast>, cache: Arc<Cache>) -> Self {
-        let (number, position) = broadcast.add_viewer();
+        let (number, position) = broadcast.audience.add();
         Self { broadcast, cache, crowd: OnceLock::new(), number, position }
     }
 
@@ -76,7 +76,7 @@ impl Viewer {
 
 impl Drop for Viewer {
     fn drop(&mut self) {
-        self.broadcast.remove_viewer(self.number);
+        self.broadcast.audience.remove(self.number);
     }
 }
 
@@ -106,7 +106,7 @@ impl Source for Viewer {
     }
 
     fn hold(&self) -> Duration {
-        self.broadcast.hold()
+        self.broadcast.audience.hold()
     }
 
     fn read_now(&self, offset: u64, max: usize) -> Result<Option<Read>, Error> {
@@ -182,6 +182,25 @@ mod tests {
         broadcast.end();
         assert_eq!((viewer.len(), read(&viewer, 16)), (Some(16), Some(Read::End)));
         assert_eq!(viewer.digest(), Some(blake3::hash(b"abcdefghijklmnop").into()));
+    }
+
+    #[test]
+    fn small_pieces_become_blocks() {
+        let broadcast = Arc::new(Broadcast::new(1 << 20, None));
+        let bytes: Vec<u8> = (0..150_000_u32).map(|at| (at % 251) as u8).collect();
+        bytes.chunks(100).for_each(|piece| {
+            broadcast.append(Bytes::copy_from_slice(piece)).unwrap();
+        });
+        let viewer = viewer(&broadcast);
+        let mut read = Vec::new();
+        let mut reads = 0;
+        while let Some(Read::Bytes(piece)) = viewer.read_now(read.len() as u64, 1 << 20).unwrap() {
+            read.extend_from_slice(&piece);
+            reads += 1;
+        }
+        assert!(read == bytes);
+        // Two blocks of 64 KiB, and what is not enough for one.
+        assert!(reads < 200, "{reads}");
     }
 
     #[tokio::test]

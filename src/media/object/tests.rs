@@ -28,8 +28,9 @@ fn stretch(wanted: Range<u64>, least: u64) -> Stretch {
     Stretch { wanted, step: 4, least, end: 100 }
 }
 
-fn runs(claims: &[Claim]) -> Vec<Range<u64>> {
-    claims.iter().map(Claim::left).collect()
+/// The first block of each claim, and the one after its last.
+fn runs(claims: &[Claim]) -> Vec<(u64, u64)> {
+    claims.iter().map(Claim::left).map(|left| (left.start, left.end)).collect()
 }
 
 /// Hands out all of a claim: each block has its index in it.
@@ -52,9 +53,9 @@ async fn a_block_is_claimed_once_and_comes_to_all_who_wait() {
     let blocks = blocks();
     assert!(is_nowhere(&blocks, A, 0));
     let mut claims = claim(&blocks, A, 0..2, 1);
-    assert_eq!(runs(&claims), [0..4], "at least a run");
+    assert_eq!(runs(&claims), [(0, 4)], "at least a run");
     assert!(claim(&blocks, A, 0..4, 1).is_empty());
-    assert_eq!(runs(&claim(&blocks, A, 2..5, 1)), [4..8], "what is not claimed");
+    assert_eq!(runs(&claim(&blocks, A, 2..5, 1)), [(4, 8)], "what is not claimed");
     let waiting: Vec<_> = (0..3).map(|_| blocks.find(A, 1)).collect();
     fill(claims.remove(0));
     for waiting in waiting {
@@ -104,7 +105,7 @@ fn what_was_read_gives_way_and_what_is_ahead_takes_half() {
     let (none, up_to) = blocks.claim(B, stretch(20..24, 0), Instant::now());
     assert!(none.is_empty() && up_to == 20, "half of it is ahead");
     let one = claim(&blocks, B, 20..24, 1);
-    assert_eq!(runs(&one), [20..21], "who needs it now has one in any case");
+    assert_eq!(runs(&one), [(20, 21)], "who needs it now has one in any case");
     fill(second);
     one.into_iter().for_each(fill);
     for start in (0..100).step_by(4) {
@@ -125,7 +126,7 @@ fn what_nobody_comes_for_gives_way_in_time() {
     assert!(blocks.claim(B, stretch(0..4, 0), soon).0.is_empty());
     let later = Instant::now() + Duration::from_secs(40);
     let claims = blocks.claim(B, stretch(0..4, 0), later).0;
-    assert_eq!(runs(&claims), [0..4]);
+    assert_eq!(runs(&claims), [(0, 4)]);
     assert!(is_nowhere(&blocks, A, 0));
 }
 
