@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::catalogue::CatalogueReplies;
-use super::connection_context::ConnectionContext;
+use super::connection_context::{ConnectionContext, OwedAnswer};
 use super::grant::Grant;
 use super::open_session::{AfterMedia, Next, OpenSession, send_ahead, wait_for};
 use super::sessions::Meter;
@@ -59,6 +59,8 @@ pub(super) struct SessionSender {
     /// There is never more than one: where the client does not read, the newest says all.
     owed_heartbeat: Option<Heartbeat>,
     catalogue: Option<CatalogueReplies>,
+    /// Keeps the connection until the client has all of the catalogue.
+    owed_catalogue: Option<OwedAnswer>,
     /// When the next part of the catalogue may be sent beside all else on the connection.
     reserved: Option<Instant>,
     context: Arc<ConnectionContext>,
@@ -72,6 +74,7 @@ impl SessionSender {
             session: None,
             owed_heartbeat: None,
             catalogue: None,
+            owed_catalogue: None,
             reserved: None,
             context,
         }
@@ -129,6 +132,7 @@ impl SessionSender {
     /// Sends the catalogue, reply by reply.
     pub(super) fn list(&mut self, titles: Arc<[Entry]>) {
         self.catalogue = Some(CatalogueReplies::new(titles));
+        self.owed_catalogue = Some(self.context.owe_answer());
     }
 
     /// Sends a heartbeat as soon as there is room.
@@ -226,6 +230,9 @@ impl SessionSender {
                     Ok(Next::NotKept) => return Ok(SendOutcome::MediaNotKept),
                     Err(error) => return Ok(SendOutcome::MediaFailed(error)),
                 }
+            } else if self.owed_catalogue.is_some() {
+                self.outgoing.room(1).await?;
+                self.owed_catalogue = None;
             } else {
                 pending::<()>().await;
             }

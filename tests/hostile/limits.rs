@@ -158,6 +158,35 @@ async fn a_connection_is_for_a_session() {
 }
 
 #[tokio::test]
+async fn a_list_that_takes_longer_than_a_session_may_comes_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    for number in 0..350 {
+        std::fs::write(directory.path().join(format!("{number:03}.mp4")), "x").unwrap();
+    }
+    let directory = directory.path().to_str().unwrap();
+    // Four replies, of which the rate lets one go in half a second.
+    let limits = ["--open-timeout", "0.3", "--max-rate", "256k"];
+    let serve = Serve::start([&["--media", directory], &limits[..]].concat());
+    let attacker = Attacker::connect(&serve).await;
+    let mut stream = attacker.stream().await;
+    stream.send(&Pdu::List(Options::default())).await;
+    let mut titles = 0;
+    loop {
+        match stream.next().await {
+            Some(Frame::Pdu { pdu: Pdu::ListReply { entries, more }, .. }) => {
+                titles += entries.len();
+                if !more {
+                    break;
+                }
+            }
+            other => panic!("{other:?} after {titles} titles"),
+        }
+    }
+    assert_eq!(titles, 350);
+    assert_eq!(attacker.closed().await, LIMIT, "and then it is for a session");
+}
+
+#[tokio::test]
 async fn one_address_has_no_more_than_its_share_and_hears_why() {
     let serve = serve(&["--max-per-address", "2"]);
     let open = async |version| {
