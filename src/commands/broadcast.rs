@@ -17,11 +17,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
 use crate::config::LiveConfig;
-use crate::media::{self, Broadcaster, LiveEvent};
+use crate::media::{self, Broadcaster, LiveEvent, PIECE_TIME};
 use crate::server::ServeEvent;
-
-/// What comes within so long is broadcast as one piece.
-const PIECE_TIME: Duration = Duration::from_millis(5);
 
 /// What is taken from a producer into one allocation, bytes: in pieces, as it comes, which share it.
 const BLOCK: usize = 64 * 1024;

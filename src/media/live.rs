@@ -27,6 +27,7 @@ use bytes::Bytes;
 
 use super::source::Source;
 use super::{Cache, Entry, Error, Found, title};
+pub use audience::PIECE_TIME;
 use broadcast::Broadcast;
 pub use broadcast::LiveStatus;
 use recording::Recorder;

@@ -42,7 +42,7 @@ use source::{Pending, Source};
 pub use cache::Cache;
 pub use generate::generate;
 pub use library::Library;
-pub use live::{Broadcaster, LiveEvent, LiveStatus, Scanner};
+pub use live::{Broadcaster, LiveEvent, LiveStatus, PIECE_TIME, Scanner};
 pub use source::Read;
 pub use title::is_title;
 

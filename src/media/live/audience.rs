@@ -5,14 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// What comes from a producer within so long is broadcast as one piece.
+pub const PIECE_TIME: Duration = Duration::from_millis(5);
+
 /// How long a viewer's next chunk waits after its last one, for more to come into it: what each chunk
 /// costs is paid for each viewer. They have begun at different times, so it is not all of them at once
-/// that get one.
-const HOLD: Duration = Duration::from_millis(20);
+/// that get one. With the time of a piece no byte is held for more than 20 ms, as the protocol has it.
+const HOLD: Duration = Duration::from_millis(15);
 
-/// Up to how many viewers that is enough, and how long it is for twice as many and more.
+/// Up to how many viewers that is enough, and how long it is for twice as many and more: no byte is
+/// held for more than 80 ms.
 const FEW_VIEWERS: u32 = 500;
-const LONGEST_HOLD: Duration = Duration::from_millis(80);
+const LONGEST_HOLD: Duration = Duration::from_millis(75);
 
 /// The viewers of a broadcast.
 #[derive(Debug, Default)]
@@ -73,7 +77,7 @@ mod tests {
             (0..missing).for_each(|_| drop(audience.add()));
             audience.hold().as_millis()
         };
-        assert_eq!([0, 500, 750, 1_000, 3_000].map(held_with), [20, 20, 50, 80, 80]);
+        assert_eq!([0, 500, 750, 1_000, 3_000].map(held_with), [15, 15, 45, 75, 75]);
     }
 
     #[test]
