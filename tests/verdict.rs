@@ -54,7 +54,8 @@ fn closed(output: &Output) -> Value {
 fn serve_one() -> (Serve, Vec<u8>, TempDir) {
     let home = temporary();
     let (path, bytes) = media(home.path(), SIZE);
-    let serve = Serve::start(["--media", path.to_str().unwrap()]);
+    // Version 1 is sent at this rate.
+    let serve = Serve::start(["--media", path.to_str().unwrap(), "--bitrate", "100M"]);
     (serve, bytes, home)
 }
 

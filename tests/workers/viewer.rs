@@ -25,7 +25,7 @@ const REBINDS: u64 = 4;
 const EVERY: u64 = SIZE as u64 / 10;
 
 /// How often a viewer says that it is there.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT: Duration = Duration::from_millis(200);
 
 /// Handshakes at a time.
 const HANDSHAKES: usize = 32;
