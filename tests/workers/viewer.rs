@@ -133,7 +133,8 @@ pub(crate) async fn lost_by_rebinding(server: u16, viewers: usize, rate: u64) ->
             });
             match over.await? {
                 Pdu::Close(CloseReason::COMPLETE, _) => {
-                    assert_eq!(relay.ports(), REBINDS + 1);
+                    // The last one may come too late to be used.
+                    assert!(relay.ports() >= REBINDS, "{} ports", relay.ports());
                     Ok(())
                 }
                 pdu => Err(pdu.to_string()),
