@@ -74,8 +74,8 @@ fn it_is_known_after_a_restart() {
     let home = tempfile::tempdir().unwrap();
     let (path, bytes) = library(home.path(), 1_000_000);
     settle(&path);
-    let mut server = Server::start(home.path(), path.parent().unwrap());
-    let kept = server.state.join("digests");
+    let mut server = Server::start(path.parent().unwrap());
+    let kept = server.state().join("digests");
     let play = |server: &Server, name: &str| {
         let mut command = server.play_to(&home.path().join(name), &[]);
         command.arg("-v").output().unwrap()
@@ -109,13 +109,15 @@ fn serve_does_without_a_place_for_it() {
         &|kept| symlink("/dev/zero", kept).unwrap(),
     ];
     for (index, obstacle) in obstacles.iter().enumerate() {
-        let home = home.path().join(index.to_string());
-        fs::create_dir_all(home.join("state")).unwrap();
-        obstacle(&home.join("state/digests"));
-        let server = Server::start(&home, path.parent().unwrap());
-        let out = home.join("out");
+        let media = [path.parent().unwrap()];
+        let before = |command: Command| {
+            obstacle(&command.get_current_dir().unwrap().join("digests"));
+            command
+        };
+        let serve = Serve::start_as(before, media);
+        let out = home.path().join(index.to_string());
         for _ in 0..2 {
-            Played::of(server.play_to(&out, &["-f"])).assert_exit(0);
+            Played::of(serve.play(["--json", "-f", "-o", out.to_str().unwrap()])).assert_exit(0);
             assert!(fs::read(&out).unwrap() == bytes);
         }
     }
@@ -167,7 +169,7 @@ fn played_while(
 ) -> (Played, Vec<u8>, Option<Vec<u8>>) {
     let home = tempfile::tempdir().unwrap();
     let (path, bytes) = library(home.path(), SIZE);
-    let server = Server::start(home.path(), path.parent().unwrap());
+    let server = Server::start(path.parent().unwrap());
     let out = home.path().join("out.mp4");
     let args = [&["--rate", RATE, "--title", "media.mp4", "--retry-for", "10"], args].concat();
     let mut play = Play::start(server.play_to(&out, &args));
@@ -225,7 +227,7 @@ fn a_title_that_was_edited_within_one_mtime_is_played_as_it_is() {
     let home = tempfile::tempdir().unwrap();
     let (path, mut bytes) = library(home.path(), SIZE);
     settle(&path);
-    let server = Server::start(home.path(), path.parent().unwrap());
+    let server = Server::start(path.parent().unwrap());
     let out = home.path().join("out.mp4");
     for _ in 0..3 {
         Played::of(server.play_to(&out, &["-f"])).assert_exit(0);

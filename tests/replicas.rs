@@ -19,9 +19,8 @@ use serde_json::Value;
 
 /// A server of a copy of some media, as rsync makes it, with a certificate of its own.
 struct Replica {
-    dir: tempfile::TempDir,
-    args: Vec<String>,
     serve: Serve,
+    _dir: tempfile::TempDir,
 }
 
 impl Replica {
@@ -31,26 +30,8 @@ impl Replica {
         fs::copy(of, &copy).unwrap();
         let modified = of.metadata().unwrap().modified().unwrap();
         fs::File::options().write(true).open(&copy).unwrap().set_modified(modified).unwrap();
-        let files = ["cert.pem", "key.pem"].map(|file| dir.path().join(file).display().to_string());
-        let [cert, key] = &files;
-        let mut gen_cert = quicstream(dir.path());
-        gen_cert.args(["gen-cert", "--cert", cert, "--key", key]).stdout(Stdio::null());
-        assert!(gen_cert.status().unwrap().success());
-        let media = copy.display().to_string();
-        let own = ["--max-rate", "8M", "--cert", cert, "--key", key, "--media", &media];
-        let args: Vec<_> = own.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
-        let serve = Serve::start(&args);
-        Self { dir, args, serve }
-    }
-
-    /// Kills it, and starts it again at its port.
-    fn die_and_come_back(&mut self) {
-        let port = self.serve.port;
-        self.serve.signal("-KILL");
-        self.serve.wait();
-        let port = ["--port".to_owned(), port.to_string()];
-        self.serve = Serve::start(self.args.iter().chain(&port));
-        assert!(self.dir.path().exists());
+        let own = ["--max-rate", "8M", "--media", copy.to_str().unwrap()];
+        Self { serve: Serve::start(own.iter().chain(args)), _dir: dir }
     }
 
     fn server(&self) -> (u16, &str) {
@@ -104,7 +85,9 @@ fn killed_in_turn(times: u64) {
             }
         }
         let victim = servers.iter_mut().find(|one| in_use.ends_with(&one.serve.port.to_string()));
-        victim.unwrap().die_and_come_back();
+        let victim = &mut victim.unwrap().serve;
+        victim.kill();
+        victim.restart();
     }
     let closed = wait_for(&mut events, "closed");
     // As many bytes came as there are: none came twice.

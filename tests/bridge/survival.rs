@@ -1,10 +1,9 @@
 //! Many requests at once, requests that are dropped, and a server that dies.
 
-use std::process::Stdio;
 use std::thread;
 
 use crate::client::Bridge;
-use crate::common::{Serve, assert_exit, media, quicstream};
+use crate::common::{Serve, assert_exit, media};
 
 const SIZE: usize = 20_000_000;
 
@@ -79,38 +78,21 @@ fn a_request_that_is_dropped_ends_its_session() {
 fn a_body_goes_on_at_the_byte_when_the_server_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let (path, bytes) = media(dir.path(), SIZE);
-    let serve = |port: u16| {
-        let mut command = quicstream(dir.path());
-        let listen = format!("127.0.0.1:{port}");
-        command.args(["serve", "--json", "--listen", &listen]).arg(&path).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-        let listening = crate::common::next_event(&mut stdout).unwrap();
-        let address = listening["addr"].as_str().unwrap().to_owned();
-        (child, stdout, address)
-    };
-    let (mut child, _events, address) = serve(0);
-    let port = address.rsplit(':').next().unwrap().parse().unwrap();
-    let mut play = quicstream(dir.path());
-    play.args(["play", &address]);
-    let bridge = Bridge::of(play);
+    let mut serve = Serve::start([&path]);
+    let bridge = Bridge::to(&serve, &[]);
     let title = format!("t/{}", path.file_name().unwrap().to_str().unwrap());
     let mut answers: Vec<_> =
         (0..3).map(|i| bridge.begin("GET", &title, &[("Range", &format!("bytes={i}-"))])).collect();
     answers.iter_mut().for_each(|answer| answer.read_to(100_000));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let (mut child, _events, _) = serve(port);
+    serve.kill();
+    serve.restart();
     for (i, answer) in answers.into_iter().enumerate() {
         assert!(answer.whole().body == bytes[i..], "{i}");
     }
     // A link that was quiet meanwhile is good again, too.
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let (mut child, _events, _) = serve(port);
+    serve.kill();
+    serve.restart();
     assert!(bridge.get(&title, &[]).body == bytes);
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]

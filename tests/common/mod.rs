@@ -12,15 +12,17 @@ pub(crate) mod pty;
 pub(crate) mod python;
 pub(crate) mod relay;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// A server that is killed when the test ends.
 pub(crate) struct Serve {
+    args: Vec<OsString>,
     child: Child,
     stdout: BufReader<ChildStdout>,
     pub(crate) port: u16,
@@ -43,16 +45,37 @@ impl Serve {
         args: impl IntoIterator<Item = S>,
     ) -> Self {
         let state = tempfile::tempdir().unwrap();
-        let mut command = quicstream(state.path());
-        command.args(["serve", "--json", "--listen", "127.0.0.1:0"]).args(args);
-        let mut child = change(command).stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let command = change(serve(state.path(), 0, &args));
+        let (child, mut stdout) = spawn(command);
         let listening = next_event(&mut stdout).expect("the server says that it listens");
         assert_eq!(listening["event"], "listening", "{listening}");
         let address: std::net::SocketAddr = listening["addr"].as_str().unwrap().parse().unwrap();
         let fingerprint = listening["fingerprint"].as_str().unwrap().to_owned();
         let url = listening["url"].as_str().unwrap().to_owned();
-        Self { child, stdout, port: address.port(), fingerprint, url, listening, state }
+        Self { args, child, stdout, port: address.port(), fingerprint, url, listening, state }
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again at its port, after a [`Serve::kill`].
+    pub(crate) fn restart(&mut self) {
+        // Somebody else's client may have been given the port meanwhile, for a moment.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let (child, stdout) = spawn(serve(self.state.path(), self.port, &self.args));
+            (self.child, self.stdout) = (child, stdout);
+            if let Some(listening) = next_event(&mut self.stdout) {
+                self.listening = listening;
+                return;
+            }
+            self.wait();
+            assert!(Instant::now() < deadline, "port {} is taken", self.port);
+        }
     }
 
     /// The next event of its JSON.
@@ -68,6 +91,11 @@ impl Serve {
                 return event;
             }
         }
+    }
+
+    /// Where its state is.
+    pub(crate) fn state(&self) -> &Path {
+        self.state.path()
     }
 
     /// Its certificate.
@@ -112,6 +140,19 @@ impl Drop for Serve {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `quicstream serve` at a loopback port.
+fn serve(state: &Path, port: u16, args: &[OsString]) -> Command {
+    let mut command = quicstream(state);
+    command.args(["serve", "--json", "--listen", &format!("127.0.0.1:{port}")]).args(args);
+    command
+}
+
+fn spawn(mut command: Command) -> (Child, BufReader<ChildStdout>) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    (child, stdout)
 }
 
 /// The executable, shielded from the settings of whoever runs the tests.

@@ -1,6 +1,7 @@
 //! Servers that can be killed, and plays that are followed.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{next_event, quicstream};
+use crate::common::{Serve, next_event};
 
 /// Bytes of the media that is interrupted at random points.
 pub(crate) const SIZE: usize = 20_000_000;
@@ -21,66 +22,28 @@ pub(crate) const RATE: &str = "80000000";
 /// The longest that any process may take; a test ends in time whatever happens.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server that can be killed and comes back on its port with its certificate.
-pub(crate) struct Server {
-    child: Child,
-    pub(crate) state: PathBuf,
-    media: PathBuf,
-    port: u16,
-}
+/// A server that soon sees who is gone.
+pub(crate) struct Server(Serve);
 
 impl Server {
-    /// Starts one whose state is in `home`.
-    pub(crate) fn start(home: &Path, media: &Path) -> Self {
-        let state = home.join("state");
-        fs::create_dir_all(&state).unwrap();
-        let (child, port) = Self::spawn(&state, media, 0).expect("a free port");
-        Self { child, state, media: media.to_owned(), port }
+    pub(crate) fn start(media: &Path) -> Self {
+        let args = ["--keepalive", "1", "--session-timeout", "3", "--media"].map(OsStr::new);
+        Self(Serve::start(args.into_iter().chain([media.as_os_str()])))
     }
 
-    pub(crate) fn spawn(state: &Path, media: &Path, port: u16) -> Option<(Child, u16)> {
-        let mut child = quicstream(state)
-            .args(["serve", "--json", "--keepalive", "1", "--session-timeout", "3"])
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--media"])
-            .arg(media)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // The rest of its events fits into the pipe.
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let Some(listening) = next_event(&mut stdout) else {
-            child.wait().unwrap();
-            return None;
-        };
-        child.stdout = Some(stdout.into_inner());
-        let address: std::net::SocketAddr = listening["addr"].as_str().unwrap().parse().unwrap();
-        Some((child, address.port()))
-    }
-
-    /// Ends it as a power cut would.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.0.kill();
     }
 
-    /// Starts it again after a [`Server::kill`], and tells when it was ready.
+    /// Starts it again, and tells when it was ready.
     pub(crate) fn restart(&mut self) -> Instant {
-        // Somebody else's client may have been given the port meanwhile, for a moment.
-        let deadline = Instant::now() + PATIENCE;
-        self.child = loop {
-            match Self::spawn(&self.state, &self.media, self.port) {
-                Some((child, _)) => break child,
-                None => assert!(Instant::now() < deadline, "port {} is taken", self.port),
-            }
-        };
+        self.0.restart();
         Instant::now()
     }
 
     /// `quicstream play` from it.
     pub(crate) fn play(&self, args: &[&str]) -> Command {
-        let mut command = quicstream(&self.state);
-        command.args(["play", "--json", "--port", &self.port.to_string()]).args(args);
-        command
+        self.0.play(["--json"].iter().chain(args))
     }
 
     /// `quicstream play -o FILE` from it.
@@ -89,12 +52,10 @@ impl Server {
         command.arg("-o").arg(out);
         command
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// Where its state is, and that of who plays from it.
+    pub(crate) fn state(&self) -> &Path {
+        self.0.state()
     }
 }
 

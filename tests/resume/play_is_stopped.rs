@@ -39,7 +39,7 @@ fn recorded(out: &Path) -> u64 {
 fn at_random(count: usize, workers: usize) {
     let home = tempfile::tempdir().unwrap();
     let (path, bytes) = media(home.path(), SIZE);
-    let server = Server::start(home.path(), &path);
+    let server = Server::start(&path);
     side_by_side(workers, points(count), |point| {
         kill_and_continue(&server, home.path(), &bytes, point);
     });
@@ -76,13 +76,13 @@ fn interrupted(server: &Server, out: &Path, args: &[&str]) -> Played {
 
 /// Runs the command that a stopped play printed.
 fn run(advice: &str, server: &Server) -> Played {
-    let mut shell = quicstream(&server.state);
+    let mut shell = quicstream(server.state());
     let environment: Vec<_> = shell
         .get_envs()
         .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
         .collect();
     shell = Command::new("sh");
-    shell.args(["-c", advice]).envs(environment).current_dir(&server.state);
+    shell.args(["-c", advice]).envs(environment).current_dir(server.state());
     Played::of(shell)
 }
 
@@ -90,7 +90,7 @@ fn run(advice: &str, server: &Server) -> Played {
 fn by_an_interrupt_and_says_how_to_go_on() {
     let home = tempfile::tempdir().unwrap();
     let (path, bytes) = media(home.path(), SIZE);
-    let server = Server::start(home.path(), &path);
+    let server = Server::start(&path);
     let out = home.path().join("it's 1 film.mp4");
     // A play that started over goes on, too, when it is continued.
     for flags in [&[][..], &["--no-continue"]] {
@@ -110,7 +110,7 @@ fn by_an_interrupt_and_says_how_to_go_on() {
 fn and_starts_over_if_it_is_told_to() {
     let home = tempfile::tempdir().unwrap();
     let (path, bytes) = media(home.path(), SIZE);
-    let server = Server::start(home.path(), &path);
+    let server = Server::start(&path);
     let out = home.path().join("out.mp4");
     interrupted(&server, &out, &[]);
     let played = Played::of(server.play_to(&out, &["--rate", "max", "--no-continue"]));
@@ -125,7 +125,7 @@ fn and_starts_over_if_it_is_told_to() {
 fn and_another_start_is_another_play() {
     let home = tempfile::tempdir().unwrap();
     let (path, bytes) = media(home.path(), SIZE);
-    let server = Server::start(home.path(), &path);
+    let server = Server::start(&path);
     let out = home.path().join("out.mp4");
     for (first, second, from) in
         [("25%", "50%", SIZE / 2), ("25%", "0", 0), ("100", "10%", SIZE / 10)]

@@ -71,7 +71,7 @@ fn change(change: Change, away: bool) {
     fs::create_dir(&library).unwrap();
     let (path, old) = media(&library, SIZE);
     let new = change.outcome(&old);
-    let mut server = Server::start(home.path(), &library);
+    let mut server = Server::start(&library);
     let out = home.path().join("out.mp4");
     let mut play = Play::start(server.play_to(&out, &["--rate", RATE, "--title", "media.mp4"]));
     play.wait_for_bytes(SIZE as u64 / 8);

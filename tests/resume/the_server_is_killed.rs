@@ -14,7 +14,7 @@ use crate::harness::*;
 fn play(points: &[u64], recoveries: &Recoveries) {
     let home = tempfile::tempdir().unwrap();
     let (path, bytes) = media(home.path(), SIZE);
-    let mut server = Server::start(home.path(), &path);
+    let mut server = Server::start(&path);
     let out = home.path().join("out.mp4");
     let (playing, ended) = mpsc::channel();
     thread::scope(|scope| {
@@ -69,7 +69,7 @@ fn at_50_points() {
 fn and_a_player_on_stdout_sees_one_stream() {
     let home = tempfile::tempdir().unwrap();
     let (path, bytes) = media(home.path(), SIZE);
-    let mut server = Server::start(home.path(), &path);
+    let mut server = Server::start(&path);
     let mut command = server.play(&["--rate", RATE, "-o", "-"]);
     let mut play = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let _watchdog = Watchdog::of(&play);
@@ -98,7 +98,7 @@ fn and_a_player_on_stdout_sees_one_stream() {
 fn again_and_again_while_the_player_takes_nothing_and_that_is_no_outage() {
     let home = tempfile::tempdir().unwrap();
     let (path, bytes) = media(home.path(), SIZE);
-    let mut server = Server::start(home.path(), &path);
+    let mut server = Server::start(&path);
     let mut command = server.play(&["--retry-for", "2", "-o", "-"]);
     let mut play = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let _watchdog = Watchdog::of(&play);
@@ -131,7 +131,7 @@ fn again_and_again_while_the_player_takes_nothing_and_that_is_no_outage() {
 fn abandoned(retry_for: &str) -> (Played, Duration) {
     let home = tempfile::tempdir().unwrap();
     let (path, bytes) = media(home.path(), SIZE);
-    let mut server = Server::start(home.path(), &path);
+    let mut server = Server::start(&path);
     let out = home.path().join("out.mp4");
     let args = ["--rate", RATE, "--retry-for", retry_for];
     let mut play = Play::start(server.play_to(&out, &args));
