@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 use aws_lc_rs::cipher::{AES_128, EncryptingKey, UnboundCipherKey};
 use tokio::net::UdpSocket;
+use tokio::runtime::Builder;
 
 /// The only configuration: server IDs of one byte, nonces of five.
 #[derive(Clone)]
@@ -18,12 +20,18 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// Starts it and returns its port.
-    pub(crate) async fn start(self) -> u16 {
-        let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        let port = near.local_addr().unwrap().port();
-        tokio::spawn(self.carry_up(near));
-        port
+    /// Starts it on a thread of its own and returns its port.
+    pub(crate) fn start(self) -> u16 {
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                tell.send(near.local_addr().unwrap().port()).unwrap();
+                self.carry_up(near).await;
+            });
+        });
+        told.recv().unwrap()
     }
 
     async fn carry_up(self, near: Arc<UdpSocket>) {

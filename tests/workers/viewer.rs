@@ -24,8 +24,9 @@ const REBINDS: u64 = 4;
 /// After how many bytes it changes.
 const EVERY: u64 = SIZE as u64 / 10;
 
-/// How often a viewer says that it is there.
-const HEARTBEAT: Duration = Duration::from_millis(200);
+/// How often a viewer says that it is there while the media comes: often enough that each of its ports
+/// is used.
+const HEARTBEATS: u64 = 25;
 
 /// Handshakes at a time.
 const HANDSHAKES: usize = 32;
@@ -49,6 +50,7 @@ pub(crate) struct Viewer {
     _connection: Connection,
     outgoing: Outgoing,
     incoming: Incoming,
+    heartbeat: Duration,
 }
 
 impl Viewer {
@@ -61,7 +63,9 @@ impl Viewer {
     /// Asks for the only title, at so many bit/s.
     pub(crate) async fn open(connection: Connection, rate: u64) -> Result<Self, Pdu> {
         let (outgoing, incoming) = connection.open_stream().await.unwrap();
-        let mut viewer = Self { _connection: connection, outgoing, incoming };
+        let heartbeat = Duration::from_millis(SIZE as u64 * 8_000 / rate / HEARTBEATS);
+        let heartbeat = heartbeat.min(Duration::from_secs(5));
+        let mut viewer = Self { _connection: connection, outgoing, incoming, heartbeat };
         let options = Options { rate: Some(rate), unverified: true, ..Options::default() };
         let open = OpenStream { codec: "h264".into(), ..OpenStream::default() };
         viewer.send(&Pdu::OpenStream(open, options)).await;
@@ -82,7 +86,7 @@ impl Viewer {
 
     /// Watches to the end, and returns why it came; `seen` is told how many bytes there are.
     pub(crate) async fn watch(&mut self, mut seen: impl FnMut(usize)) -> Result<Pdu, String> {
-        let mut heartbeats = interval(HEARTBEAT);
+        let mut heartbeats = interval(self.heartbeat);
         // Many at once are too many for a server.
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut total = 0;
@@ -120,8 +124,8 @@ pub(crate) async fn lost_by_rebinding(server: u16, viewers: usize, rate: u64) ->
             let relay = Relay::start(server);
             let turn = turns.acquire().await.unwrap();
             let connection = Viewer::connect(&connector, relay.port()).await?;
-            drop(turn);
             let mut viewer = Viewer::open(connection, rate).await.map_err(|pdu| pdu.to_string())?;
+            drop(turn);
             let mut rebinds = 0;
             let over = viewer.watch(|total| {
                 // Each of its ports is used.
