@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 
 use aws_lc_rs::cipher::{AES_128, EncryptingKey, UnboundCipherKey};
@@ -22,19 +22,18 @@ pub(crate) struct Balancer {
 impl Balancer {
     /// Starts it on a thread of its own and returns its port.
     pub(crate) fn start(self) -> u16 {
-        let (tell, told) = mpsc::channel();
+        let near = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        near.set_nonblocking(true).unwrap();
+        let port = near.local_addr().unwrap().port();
         thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-                tell.send(near.local_addr().unwrap().port()).unwrap();
-                self.carry_up(near).await;
-            });
+            runtime.block_on(async { self.carry_up(UdpSocket::from_std(near).unwrap()).await });
         });
-        told.recv().unwrap()
+        port
     }
 
-    async fn carry_up(self, near: Arc<UdpSocket>) {
+    async fn carry_up(self, near: UdpSocket) {
+        let near = Arc::new(near);
         let mut ports = HashMap::new();
         let mut packet = vec![0; 65_536];
         // What comes back of a port that is gone is an error of the next packet's.
@@ -65,8 +64,7 @@ impl Balancer {
 
     fn server_id(&self, packet: &[u8]) -> Option<u8> {
         let id_at = if packet.first()? & 0x80 == 0 { 1 } else { 6 };
-        let id: [u8; 7] = packet.get(id_at..id_at + 7)?.try_into().unwrap();
-        let [first, l0, l1, l2, r0, r1, r2] = id;
+        let &[first, l0, l1, l2, r0, r1, r2] = packet.get(id_at..)?.first_chunk()?;
         let (left, right) = ([l0, l1, l2], [r0, r1, r2]);
         match self.key {
             _ if first >> 5 != 0 => None,
