@@ -3,6 +3,7 @@
 use std::thread;
 
 use crate::client::Bridge;
+use crate::common::python::TheirServer;
 use crate::common::{Serve, assert_exit, media};
 
 const SIZE: usize = 20_000_000;
@@ -93,6 +94,22 @@ fn a_body_goes_on_at_the_byte_when_the_server_comes_back() {
     serve.kill();
     serve.restart();
     assert!(bridge.get(&title, &[]).body == bytes);
+}
+
+#[test]
+fn a_connection_that_the_server_gave_up_fails_no_request() {
+    for args in [&[][..], &["--retry-for", "0"], &["--title", "media.mp4"]] {
+        let Some(server) = TheirServer::start("v2_server.py", "tired", &[]) else { return };
+        let bridge = Bridge::of(server.command(args));
+        let answer = bridge.begin("HEAD", "t/media.mp4", &[]).whole();
+        assert_eq!(answer.status, 200, "{args:?}");
+        let answer = bridge.get("titles.json", &[]);
+        assert_eq!(answer.status, 200, "{args:?}: {}", String::from_utf8_lossy(&answer.body));
+        for _ in 0..3 {
+            let answer = bridge.get("t/media.mp4", &[]);
+            assert!(answer.body == server.media, "{args:?}: {}", answer.status);
+        }
+    }
 }
 
 #[test]

@@ -165,6 +165,16 @@ class Limit(V2Session):
         self.close(CloseReason.LIMIT)
 
 
+class Tired(V2Session):
+    """Gives the connection up, as one of no use, at the second of any two streams."""
+
+    def handle(self, body: Body | None) -> None:
+        if self._assigned % 2 == 0:
+            self.stream.connection.close(CloseReason.LIMIT)
+        else:
+            super().handle(body)
+
+
 class UnknownOptions(V2Session):
     def send(self, body: Body) -> None:
         if isinstance(body, WithOptions):
@@ -292,6 +302,7 @@ SCENARIOS: dict[str, type[V2Session]] = {
     "wrong-start": WrongStart,
     "media-failed": MediaFailed,
     "limit": Limit,
+    "tired": Tired,
     "too-much": TooMuch,
     "empty-chunk": EmptyChunk,
     "mute": Mute,

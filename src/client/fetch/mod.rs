@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::event::PlayEvent;
-use super::link::{self, Connected, Link, Opened, Tries, nearest, open};
+use super::link::{self, Connected, Granted, Link, Opened, Tries, nearest, open};
 use super::progress::{Reporter, Snapshot};
 use super::sink::Sink;
 use super::{Error, PlayCommand, PlaySettings, Start, Unverified};
@@ -194,48 +194,59 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
     /// Gets a session from a server of which nothing is known yet.
     async fn open_first(&mut self, answer_within: Duration) -> Result<Option<Opened>, Error> {
         let link = self.link;
-        let Some(connected) = self.unless_over(link.connect(answer_within)).await else {
-            return Ok(None);
-        };
-        let connected = connected?;
+        loop {
+            let asked_at = Instant::now();
+            let Some(connected) = self.unless_over(link.connect(answer_within)).await else {
+                return Ok(None);
+            };
+            let connected = connected?;
+            let granted = match self.open_on(&connected, answer_within).await {
+                Ok(Some(granted)) => return Ok(Some(Opened { connected, granted })),
+                none => none,
+            };
+            if !link.is_to_be_asked_again(connected, asked_at, &granted).await {
+                return granted.map(|_| None);
+            }
+        }
+    }
+
+    /// Asks for a first session on a connection.
+    async fn open_on(
+        &mut self,
+        connected: &Connected,
+        answer_within: Duration,
+    ) -> Result<Option<Granted>, Error> {
         self.reporter.connected(connected.handle(), connected.fingerprint);
         if connected.handle().version() == Version::V1 {
             self.do_without_version_2()?;
         } else if let (Start::Fraction(part), None) = (self.settings.start, self.resume.size)
-            && !self.find_start(&connected, part).await?
+            && !self.find_start(connected, part).await?
         {
             return Ok(None);
         }
         self.reporter.requested(self.settings.open.clone());
         let request = self.resume.request(self.settings);
-        let failed =
-            match self.unless_over(open(connected.connection(), request, answer_within)).await {
-                Some(Ok(granted)) => return Ok(Some(Opened { connected, granted })),
-                Some(Err(Error::Session(End::Refused { code, .. })))
-                    if code == NackCode::NoSuchTitle as u16 && !self.resume.has_title() =>
-                {
-                    let titles = link::titles(
-                        connected.connection(),
-                        self.settings.token.as_ref(),
-                        link.answer_within(),
-                    );
-                    let titles = self.unless_over(titles).await;
-                    titles.map(|titles| titles.map_or_else(|error| error, Error::TitleNeeded))
-                }
-                Some(Err(Error::Session(End::Refused { code, .. })))
-                    if code == NackCode::NoSuchTitle as u16 =>
-                {
-                    Some(self.no_such_title(&connected).await)
-                }
-                Some(Err(error)) => Some(error),
-                None => None,
-            };
-        let broken = matches!(&failed, Some(Error::Session(end)) if end.is_violation());
-        if let Some(Error::Transport(_) | Error::NoAnswer { .. }) = failed {
-            link.forget(&connected).await;
+        let opened = open(connected.connection(), request, answer_within);
+        let opened = match self.unless_over(opened).await {
+            None => return Ok(None),
+            Some(opened) => opened,
+        };
+        let is_unknown = matches!(
+            &opened,
+            Err(Error::Session(End::Refused { code, .. })) if *code == NackCode::NoSuchTitle as u16
+        );
+        if !is_unknown {
+            return opened.map(Some);
         }
-        connected.release(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
-        failed.map_or(Ok(None), Err)
+        if self.resume.has_title() {
+            return Err(self.no_such_title(connected).await);
+        }
+        let token = self.settings.token.as_ref();
+        let titles = link::titles(connected.connection(), token, self.link.answer_within());
+        match self.unless_over(titles).await {
+            None => Ok(None),
+            Some(titles) => Err(titles.map_or_else(|error| error, Error::TitleNeeded)),
+        }
     }
 
     /// Runs a session to its end.

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Error, Remote, Secret, Title};
-use crate::protocol::Version;
+use crate::protocol::{CloseReason, Version};
 use crate::session::Allowance;
 use crate::transport::{self, Connection, ConnectionHandle, Connector, Fingerprint};
 
@@ -280,21 +280,23 @@ impl Link {
         }
     }
 
-    /// Lets a connection go. Returns true if the answer shows that it was lost before it was
-    /// asked: a new one may be good.
-    async fn is_to_be_asked_again<T>(
+    /// Lets a connection go that is not needed after this answer. Returns true if the answer shows
+    /// that the connection was there before the question and is lost, as one that the server took
+    /// for unused: a new one may be good.
+    pub(super) async fn is_to_be_asked_again<T>(
         &self,
         connected: Connected,
         asked_at: Instant,
         answer: &Result<T, Error>,
     ) -> bool {
-        let lost = matches!(answer, Err(Error::Transport(error)) if error.is_transient());
-        if lost {
+        let is_lost = matches!(answer, Err(Error::Transport(_)));
+        if is_lost || matches!(answer, Err(Error::NoAnswer { .. })) {
             self.forget(&connected).await;
         }
         let was_kept = connected.dialed_at < asked_at;
-        connected.release(0).await;
-        lost && was_kept
+        let broken = matches!(answer, Err(Error::Session(end)) if end.is_violation());
+        connected.release(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
+        is_lost && was_kept
     }
 
     /// Closes the shared connection, if nothing uses it any more.
