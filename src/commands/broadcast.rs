@@ -1,27 +1,29 @@
 //! Producers of broadcasts: stdin, and FIFOs. Each has a thread of its own, which nothing else makes
 //! wait.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::OFlags;
 
+use super::fifo::{Fifo, is_readable};
 use crate::config::LiveConfig;
 use crate::media::{self, Broadcaster, LiveEvent, PIECE_TIME};
 use crate::server::ServeEvent;
 
 /// What is taken from a producer into one allocation, bytes: in pieces, as it comes, which share it.
 const BLOCK: usize = 64 * 1024;
+
+/// How far a producer may be ahead of its thread, bytes, which a core full of viewers may not let run
+/// at once: as much as Linux lets anybody have (pipe(7)).
+const AHEAD: usize = 1024 * 1024;
 
 /// A broadcast that is to begin.
 pub(super) struct Producer {
@@ -32,7 +34,7 @@ pub(super) struct Producer {
 
 enum Input {
     Stdin(File),
-    Fifo(PathBuf),
+    Fifo(Fifo),
 }
 
 /// Why what a producer writes is not broadcast any more.
@@ -47,22 +49,26 @@ enum Interrupted {
 /// Makes the broadcasts that are asked for, before anything comes.
 ///
 /// # Errors
-/// One cannot come from where it should.
+/// One cannot come from where it should, or be recorded where it should.
 pub(super) fn producers(config: &LiveConfig) -> anyhow::Result<Vec<Producer>> {
-    let producer = |(title, path): &(String, Option<PathBuf>)| {
+    let mut fifos = HashMap::new();
+    let mut producers = Vec::new();
+    for (title, path) in &config.broadcasts {
         let input = match path {
             None if io::stdin().is_terminal() => bail!(
                 "nothing is piped into --live {title}: such as ffmpeg ... -f mpegts - | quicstream \
                  serve --live {title}"
             ),
-            None => Input::Stdin(io::stdin().as_fd().try_clone_to_owned()?.into()),
+            None => Input::Stdin(
+                io::stdin().as_fd().try_clone_to_owned().context("cannot read stdin")?.into(),
+            ),
             Some(path) => {
                 let what = || format!("cannot broadcast {title} from {}", path.display());
-                let is_fifo = path.metadata().with_context(what)?.file_type().is_fifo();
-                if !is_fifo {
-                    bail!("{}: it is not a FIFO; make one with mkfifo", what());
+                let fifo = Fifo::open(path).with_context(what)?;
+                if let Some(other) = fifos.insert(fifo.identity().with_context(what)?, title) {
+                    bail!("{}: {other} comes from there", what());
                 }
-                Input::Fifo(path.clone())
+                Input::Fifo(fifo)
             }
         };
         let mut broadcaster = Broadcaster::new(title.clone(), config.window);
@@ -70,9 +76,10 @@ pub(super) fn producers(config: &LiveConfig) -> anyhow::Result<Vec<Producer>> {
             let what = || format!("cannot record {title} in {}", directory.display());
             broadcaster = broadcaster.recorded_in(directory).with_context(what)?;
         }
-        Ok(Producer { broadcaster: Arc::new(broadcaster), input, linger: config.linger })
-    };
-    config.broadcasts.iter().map(producer).collect()
+        let broadcaster = Arc::new(broadcaster);
+        producers.push(Producer { broadcaster, input, linger: config.linger });
+    }
+    Ok(producers)
 }
 
 impl Producer {
@@ -101,8 +108,8 @@ impl Producer {
                 }
                 Ok(())
             };
-            let end = |cause: String| {
-                if let Some(LiveEvent::Ended(bytes)) = broadcaster.end() {
+            let end = |cause: String, broken: Option<Arc<io::Error>>| {
+                if let Some(LiveEvent::Ended(bytes)) = broadcaster.end(broken) {
                     report(ServeEvent::LiveEnded { title: title.clone(), bytes, cause });
                 }
             };
@@ -110,23 +117,37 @@ impl Producer {
                 |error| anyhow::Error::new(error).context(format!("{title} cannot be broadcast"));
             match input {
                 Input::Stdin(mut stdin) => {
-                    let passed = pass(&mut stdin, &send);
-                    end(passed.as_ref().map_or_else(ToString::to_string, |()| "it is over".into()));
-                    ended(match passed {
-                        Err(Interrupted::Refused(error)) => Some(refusal(error)),
-                        Ok(()) | Err(Interrupted::Io(_)) => None,
-                    });
+                    let failure = match pass(&mut stdin, &send) {
+                        Ok(()) => {
+                            end("it is over".to_owned(), None);
+                            None
+                        }
+                        Err(Interrupted::Refused(error)) => {
+                            end(error.to_string(), None);
+                            Some(refusal(error))
+                        }
+                        Err(Interrupted::Io(error)) => {
+                            let error = Arc::new(error);
+                            end(error.to_string(), Some(error.clone()));
+                            let what = format!("{title}: cannot read stdin");
+                            Some(anyhow::Error::new(error).context(what))
+                        }
+                    };
+                    broadcaster.close();
+                    ended(failure);
                     // Whoever goes on writing is not made to wait.
                     let _ = discard(&mut stdin);
                 }
-                Input::Fifo(path) => {
+                Input::Fifo(fifo) => {
                     let refuse = |error: media::Error| {
-                        end(error.to_string());
+                        end(error.to_string(), None);
                         tracing::warn!("{:#}", refusal(error));
                     };
-                    let Err(error) = follow(&path, linger, &send, &end, &refuse);
-                    end(error.to_string());
-                    tracing::error!("cannot read {}: {error}", path.display());
+                    let Err(error) =
+                        follow(fifo, linger, &send, &|cause| end(cause, None), &refuse);
+                    tracing::error!("{title} is not broadcast any more: {error}");
+                    end(error.to_string(), Some(Arc::new(error)));
+                    broadcaster.close();
                 }
             }
         };
@@ -137,36 +158,29 @@ impl Producer {
 /// Sends what the writers of a FIFO write. A broadcast ends when none has come for `linger`, or when
 /// what one writes is refused.
 fn follow(
-    path: &Path,
+    mut fifo: Fifo,
     linger: Duration,
     send: &impl Fn(Bytes) -> Result<(), media::Error>,
     end: &impl Fn(String),
     refuse: &impl Fn(media::Error),
 ) -> io::Result<Infallible> {
-    let open = || {
-        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)
-    };
-    let mut fifo = open()?;
     let mut waits_until: Option<Instant> = None;
     loop {
-        // Until a writer comes: for ever at first, then for as long as viewers are kept.
-        let left = waits_until.map(|until| until.saturating_duration_since(Instant::now()));
-        if !is_readable(&fifo, left)? {
+        // For ever at first, then for as long as viewers are kept.
+        let Some(mut writers) = fifo.next_writer(waits_until)? else {
             end("its writer is gone".to_owned());
             waits_until = None;
             continue;
-        }
-        match pass(&mut fifo, send) {
+        };
+        match pass(&mut writers, send) {
             Ok(()) => {}
             Err(Interrupted::Io(error)) => return Err(error),
             Err(Interrupted::Refused(error)) => {
                 refuse(error);
-                discard(&mut fifo)?;
+                discard(&mut writers)?;
             }
         }
-        // A new one hears of no writer that has left. There is always one: a writer without a reader
-        // is killed.
-        fifo = open()?;
+        fifo.let_go(writers);
         waits_until = Some(Instant::now() + linger);
     }
 }
@@ -176,6 +190,7 @@ fn pass(
     input: &mut File,
     send: &impl Fn(Bytes) -> Result<(), media::Error>,
 ) -> Result<(), Interrupted> {
+    make_room(input);
     let mut block = BytesMut::new();
     loop {
         if block.is_empty() {
@@ -188,6 +203,16 @@ fn pass(
             return Ok(());
         }
     }
+}
+
+/// Lets a pipe take more before its writer has to wait. What cannot be made larger does as it is.
+fn make_room(input: &File) {
+    #[cfg(target_os = "linux")]
+    if rustix::pipe::fcntl_getpipe_size(input).is_ok_and(|size| size < AHEAD) {
+        let _ = rustix::pipe::fcntl_setpipe_size(input, AHEAD);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (input, AHEAD);
 }
 
 /// What a read of a producer came to.
@@ -230,19 +255,4 @@ fn discard(input: &mut File) -> io::Result<()> {
     let mut block = BytesMut::zeroed(BLOCK);
     while fill(input, &mut block, &mut 0, Duration::MAX)? == Filled::Partly {}
     Ok(())
-}
-
-/// Waits until there is something to be read, or the end; returns false if there is not in time.
-fn is_readable(file: &File, time: Option<Duration>) -> io::Result<bool> {
-    let time = time.map(|time| Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
-    });
-    loop {
-        match poll(&mut [PollFd::new(file, PollFlags::IN)], time.as_ref()) {
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-            Ok(ready) => return Ok(ready > 0),
-        }
-    }
 }

@@ -4,6 +4,7 @@ mod bridge;
 mod broadcast;
 mod complete;
 mod embedded;
+mod fifo;
 mod gen_cert;
 mod job;
 mod many;

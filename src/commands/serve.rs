@@ -54,11 +54,14 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     let runtime = super::runtime()?;
     let guard = runtime.enter();
     let producers = broadcast::producers(&config.live)?;
-    let live = producers.iter().map(Producer::broadcaster).collect();
-    let Bound { listener, workers, identity, library, admission, active } = bind(&config, live)?;
+    let live: Vec<_> = producers.iter().map(Producer::broadcaster).collect();
+    let bound = bind(&config, live.clone())?;
+    let Bound { listener, workers, identity, library, admission, active } = bound;
     let admin = config.admin.map(bind_admin).transpose()?;
     drop(guard);
-    let Stop { shutdown, reloads } = stop::listen()?;
+    let recorded = live.clone();
+    let unwritten = move || recorded.iter().map(|live| live.unwritten()).sum();
+    let Stop { shutdown, reloads } = stop::listen(unwritten)?;
 
     let sessions = Arc::new(Sessions::default());
     let ui = ui::serve(config.report, sessions.clone()).context("cannot start")?;
@@ -141,7 +144,9 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         }
         anyhow::Ok(served.and(others_served)?)
     })?;
-    // What waits for a disk must not keep us.
+    // What is to be recorded has come; how long the disk may take is for the user to say.
+    live.iter().for_each(|live| live.flush());
+    // What else waits for a disk must not keep us.
     runtime.shutdown_background();
     ui.finish(None);
     refused.try_recv().map_or(Ok(exit::DONE), Err)

@@ -32,8 +32,9 @@ pub(super) struct Stop {
 /// patience, ends the process at once. SIGHUP has files read anew, unless it comes because the
 /// terminal is gone.
 ///
-/// It listens on a thread of its own, which no disk can make wait.
-pub(super) fn listen() -> anyhow::Result<Stop> {
+/// It listens on a thread of its own, which no disk can make wait. `unwritten` says how many bytes
+/// are still to go to one: what is lost of them is no end in good order.
+pub(super) fn listen(unwritten: impl Fn() -> u64 + Send + 'static) -> anyhow::Result<Stop> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot listen for signals")?;
     let guard = runtime.enter();
@@ -49,6 +50,13 @@ pub(super) fn listen() -> anyhow::Result<Stop> {
             () = sleep(PATIENCE) => exit::DONE,
         };
         ui::restore_terminal();
+        let code = match (unwritten(), code) {
+            (0, code) => code,
+            (lost, code) => {
+                eprintln!("error: the last {lost} bytes to be recorded did not get to the disk");
+                code.max(exit::FAILURE)
+            }
+        };
         std::process::exit(code.into())
     };
     let listen = move || runtime.block_on(attend);

@@ -113,7 +113,7 @@ settings! {
             workers: Workers,
             /// A file to serve, or a directory of titles: every file under it, by its relative
             /// path; or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX: every object
-            /// under that [default: the sample clip inside the program]
+            /// under that, or the one at it [default: the sample clip inside the program]
             #[arg(short, long, value_name = "PATH", help_heading = "Media")]
             media: PathBuf,
             /// Compute the digest of each object that is played and has none, and store it beside

@@ -139,15 +139,37 @@ impl Library {
         if let Some(found) = self.source(title) {
             return Ok(Media::new(found.clone()));
         }
-        if let Some(live) = self.broadcast(title) {
-            return live.open(&self.cache).map(Media::new);
+        match title {
+            Some(title) => match self.live_title(title) {
+                Some(live) => self.open_live(live),
+                None => self.open_in_place(Wanted::Title(title.to_owned()), bitrate).await,
+            },
+            None => self.open_only(bitrate).await,
         }
-        let wanted = title.map_or(Wanted::Only, |title| Wanted::Title(title.to_owned()));
-        self.open_in_place(wanted, bitrate).await
+    }
+
+    /// Opens the only title there is, file or broadcast.
+    async fn open_only(self: &Arc<Self>, bitrate: u32) -> Result<Media, Error> {
+        let mut live = self.live();
+        let (first, others) = (live.next(), live.next());
+        let in_place = match (first, others) {
+            (Some(_), Some(_)) => return Err(Error::TitleNeeded),
+            (Some(only), None) if self.place.is_none() => return self.open_live(only),
+            _ => self.open_in_place(Wanted::Only, bitrate).await,
+        };
+        match (first, in_place) {
+            (None, in_place) => in_place,
+            // A recording goes by the broadcast's title.
+            (Some(live), Ok(found)) if found.title() == live.title() => self.open_live(live),
+            (Some(_), Ok(_)) => Err(Error::TitleNeeded),
+            (Some(live), Err(Error::NoMedia(_) | Error::NoSuchTitle)) => self.open_live(live),
+            (Some(_), Err(error)) => Err(error),
+        }
     }
 
     /// Opens what a client of version 1 gets, which cannot name a title: the only one, or of a
-    /// directory the first by name that is audio or video, without what is in subdirectories.
+    /// directory the first by name that is audio or video, without what is in subdirectories; where
+    /// there is none, the first broadcast.
     ///
     /// # Errors
     /// As [`Library::open`] has them.
@@ -155,10 +177,24 @@ impl Library {
         if let Some(found) = self.source(None) {
             return Ok(Media::new(found.clone()));
         }
-        if let Some(live) = self.broadcast(None) {
-            return live.open(&self.cache).map(Media::new);
+        let in_place = match &self.place {
+            None => Err(Error::NoSuchTitle),
+            Some(_) => self.open_in_place(Wanted::First, bitrate).await,
+        };
+        let first = self.live().min_by(|a, b| a.title().cmp(b.title()));
+        match (in_place, first) {
+            (Err(Error::NoMedia(_) | Error::NoSuchTitle), Some(first)) => self.open_live(first),
+            // A recording goes by the broadcast's title.
+            (Ok(found), Some(_)) => match self.live_title(found.title()) {
+                Some(live) => self.open_live(live),
+                None => Ok(found),
+            },
+            (in_place, _) => in_place,
         }
-        self.open_in_place(Wanted::First, bitrate).await
+    }
+
+    fn open_live(&self, live: &Broadcaster) -> Result<Media, Error> {
+        live.open(&self.cache).map(Media::new)
     }
 
     /// The digest of what `title` was when it had this validator, if that was here and is known.
@@ -166,7 +202,8 @@ impl Library {
         self.place.as_ref()?.digest_behind(title, validator)
     }
 
-    /// All that can be opened, sorted by title, as it was at most five seconds ago. This opens
+    /// All that can be opened, sorted by title, as it was at most five seconds ago, and since the last
+    /// broadcast began or ended. This opens
     /// every file once: for 100,000 it takes about 0.6 s of one thread, which is not the caller's,
     /// and 12 MiB. There is one walk at a time, and all who ask meanwhile get the same.
     ///
@@ -180,7 +217,10 @@ impl Library {
             return self.entries().await;
         }
         let mut latest = self.catalogue.clone().lock_owned().await;
-        if let Some(known) = latest.as_ref().filter(|known| known.made.elapsed() < KEPT) {
+        let on_air = self.on_air();
+        let is_good =
+            |known: &&CachedCatalogue| known.made.elapsed() < KEPT && known.on_air == on_air;
+        if let Some(known) = latest.as_ref().filter(is_good) {
             return Ok(known.entries.clone());
         }
         let library = self.clone();
@@ -188,7 +228,8 @@ impl Library {
         let walk = tokio::spawn(async move {
             let entries = library.entries().await;
             let entries = entries.inspect_err(|error| library.troubles.say(error))?;
-            *latest = Some(CachedCatalogue { made: Instant::now(), entries: entries.clone() });
+            let made = Instant::now();
+            *latest = Some(CachedCatalogue { made, on_air, entries: entries.clone() });
             Ok::<_, Error>(entries)
         });
         let entries = finished(walk.await)?;
@@ -218,17 +259,18 @@ impl Library {
         self.live.iter().filter_map(|live| live.status())
     }
 
-    fn live_title(&self, title: &str) -> Option<&Broadcaster> {
-        self.live.iter().find(|live| live.title() == title).map(AsRef::as_ref)
+    /// The titles that are broadcasts, or will be.
+    fn live(&self) -> impl Iterator<Item = &Broadcaster> {
+        self.live.iter().map(AsRef::as_ref).filter(|live: &&Broadcaster| live.is_there())
     }
 
-    /// The broadcast of this title; without a title, the only one where there is nothing else.
-    fn broadcast(&self, title: Option<&str>) -> Option<&Broadcaster> {
-        match (title, &*self.live) {
-            (Some(title), _) => self.live_title(title),
-            (None, [only]) if self.place.is_none() => Some(only.as_ref()),
-            _ => None,
-        }
+    fn live_title(&self, title: &str) -> Option<&Broadcaster> {
+        self.live().find(|live| live.title() == title)
+    }
+
+    /// What of each broadcast makes the catalogue another: its size, and when it began.
+    fn on_air(&self) -> Vec<(Option<u64>, Option<u64>)> {
+        self.live().map(Broadcaster::entry).map(|entry| (entry.size, entry.modified)).collect()
     }
 
     /// The title that is no file; without a title, the only one where there are no files.
@@ -261,7 +303,7 @@ impl Library {
         let sources = self.sources.iter().cloned();
         let mut entries: Vec<_> =
             sources.map(|found| found.entry(|source| (source.len(), source.modified()))).collect();
-        entries.extend(self.live.iter().map(|live| live.entry()));
+        entries.extend(self.live().map(Broadcaster::entry));
         if let Some(place) = self.place.clone() {
             // A recording goes by the broadcast's title.
             let found = place.catalogue().await?.into_iter();
@@ -295,5 +337,6 @@ fn place_at(
 #[derive(Debug)]
 struct CachedCatalogue {
     made: Instant,
+    on_air: Vec<(Option<u64>, Option<u64>)>,
     entries: Arc<[Entry]>,
 }

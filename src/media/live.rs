@@ -21,6 +21,7 @@ mod webm;
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -51,12 +52,20 @@ pub struct Broadcaster {
     window: u64,
     recorder: Option<Recorder>,
     current: Mutex<Option<Arc<Broadcast>>>,
+    /// No other broadcast can begin.
+    is_closed: AtomicBool,
 }
 
 impl Broadcaster {
     /// A title that keeps so many bytes of its broadcast in memory.
     pub fn new(title: String, window: u64) -> Self {
-        Self { title, window, recorder: None, current: Mutex::default() }
+        Self {
+            title,
+            window,
+            recorder: None,
+            current: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     /// The same, which records each broadcast to a file of its title below a directory. One that is
@@ -87,12 +96,12 @@ impl Broadcaster {
             return Ok(None);
         }
         let mut current = self.current();
-        let going_on = current.as_ref().filter(|broadcast| broadcast.digest().is_none()).cloned();
+        let going_on = current.as_ref().filter(|broadcast| !broadcast.has_ended()).cloned();
         let started = going_on.is_none().then_some(LiveEvent::Started);
         let broadcast = going_on.unwrap_or_else(|| self.begin());
         broadcast.append(bytes.clone())?;
-        if let Some(recorder) = &self.recorder {
-            recorder.record(&bytes);
+        if let (Some(recorder), Some(recording)) = (&self.recorder, &broadcast.recording) {
+            recorder.record(recording, &bytes);
         }
         *current = Some(broadcast);
         Ok(started)
@@ -103,28 +112,57 @@ impl Broadcaster {
         Arc::new(Broadcast::new(self.window, recording))
     }
 
-    /// Ends the broadcast, if there is one. Its viewers get what is left of it.
-    pub fn end(&self) -> Option<LiveEvent> {
+    /// Ends the broadcast, if there is one. Its viewers get what is left of it; where its producer
+    /// could not be read any further, they hear that the rest is missing.
+    pub fn end(&self, broken: Option<Arc<io::Error>>) -> Option<LiveEvent> {
         let current = self.current();
-        let broadcast = current.as_ref().filter(|broadcast| broadcast.digest().is_none())?;
-        Some(LiveEvent::Ended(broadcast.end()))
+        let broadcast = current.as_ref().filter(|broadcast| !broadcast.has_ended())?;
+        Some(LiveEvent::Ended(broadcast.end(broken)))
+    }
+
+    /// Says that no other broadcast will begin.
+    pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes of recordings that wait for the disk.
+    pub fn unwritten(&self) -> u64 {
+        self.recorder.as_ref().map_or(0, Recorder::waiting)
+    }
+
+    /// Waits until all that came so far is recorded.
+    pub fn flush(&self) {
+        self.recorder.iter().for_each(Recorder::flush);
     }
 
     /// How the broadcast does that is on the air.
     pub fn status(&self) -> Option<LiveStatus> {
-        let broadcast = self.current().clone().filter(|broadcast| broadcast.digest().is_none())?;
+        let broadcast = self.current().clone().filter(|broadcast| !broadcast.has_ended())?;
         Some(broadcast.status(&self.title))
+    }
+
+    /// What there is to be watched.
+    fn watchable(&self) -> Option<Arc<Broadcast>> {
+        self.current().clone().filter(|broadcast| !broadcast.is_broken())
+    }
+
+    /// Whether there is something to be watched, or will be.
+    pub(super) fn is_there(&self) -> bool {
+        !self.is_closed.load(Ordering::Relaxed) || self.watchable().is_some()
     }
 
     /// Opens what is on the air, or what was last.
     pub(super) fn open(&self, cache: &Arc<Cache>) -> Result<Found<Arc<dyn Source>>, Error> {
-        let broadcast = self.current().clone().ok_or(Error::NothingYet)?;
-        let source: Arc<dyn Source> = Arc::new(Viewer::new(broadcast, cache.clone()));
+        if !self.is_there() {
+            return Err(Error::NoSuchTitle);
+        }
+        let broadcast = self.watchable().ok_or(Error::NothingYet)?;
+        let source: Arc<dyn Source> = Arc::new(Viewer::new(&self.title, broadcast, cache.clone()));
         Ok(Found::new(&self.title, &self.title, None, source))
     }
 
     pub(super) fn entry(&self) -> Entry {
-        let broadcast = self.current().clone();
+        let broadcast = self.watchable();
         let of = broadcast.as_ref();
         Entry {
             title: self.title.clone(),

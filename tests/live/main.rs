@@ -10,12 +10,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod operators;
+mod producers;
 mod relay;
 mod viewers;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use common::{Serve, assert_exit, events, named};
@@ -165,53 +166,6 @@ fn at_a_quiet_edge_viewers_stay() {
 }
 
 #[test]
-fn a_writer_that_comes_back_in_time_goes_on_and_a_later_one_begins_anew() {
-    let mut place = Place::new(&["--live-linger", "1"]);
-    let mut producer = place.producer();
-    producer.write_all(&bytes(0, 1_000)).unwrap();
-    place.serve.wait_for("live_started");
-    let mut viewer = place.viewer(&["--start", "0"]);
-    assert_eq!(read(&mut viewer, 1_000), bytes(0, 1_000));
-    drop(producer);
-    let mut producer = place.producer();
-    producer.write_all(&bytes(1_000, 1_000)).unwrap();
-    assert_eq!(read(&mut viewer, 1_000), bytes(1_000, 1_000));
-    drop(producer);
-    assert_eq!(place.serve.wait_for("live_ended")["bytes"], 2_000);
-    assert_eq!(viewer.wait().unwrap().code(), Some(0));
-    let mut producer = place.producer();
-    producer.write_all(b"another").unwrap();
-    place.serve.wait_for("live_started");
-    let mut viewer = place.viewer(&["--start", "0"]);
-    assert_eq!(read(&mut viewer, 7), b"another");
-    viewer.kill().unwrap();
-    viewer.wait().unwrap();
-}
-
-#[test]
-fn what_is_piped_in_ends_the_server_when_it_ends() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut serve = Serve::start_as(
-        |mut command| {
-            command.stdin(Stdio::piped());
-            command
-        },
-        ["--live", "pipe.bin"],
-    );
-    let mut stdin = serve.stdin();
-    stdin.write_all(&bytes(0, 5_000)).unwrap();
-    serve.wait_for("live_started");
-    let out = dir.path().join("out");
-    let mut viewer = serve.play(["--start", "0", "-o", out.to_str().unwrap()]).spawn().unwrap();
-    serve.wait_for("session_opened");
-    stdin.write_all(&bytes(5_000, 5_000)).unwrap();
-    drop(stdin);
-    assert_eq!(viewer.wait().unwrap().code(), Some(0));
-    assert!(fs::read(&out).unwrap() == bytes(0, 10_000));
-    assert_eq!(serve.wait(), Some(0));
-}
-
-#[test]
 fn a_server_that_comes_back_has_another_broadcast_which_a_player_joins() {
     let mut place = Place::new(&[]);
     let mut producer = place.producer();
@@ -243,25 +197,6 @@ fn a_server_that_comes_back_has_another_broadcast_which_a_player_joins() {
     viewer.wait().unwrap();
     drop(other);
     writer.join().unwrap();
-}
-
-#[test]
-fn a_broadcast_has_to_come_from_somewhere() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("file");
-    fs::write(&file, "x").unwrap();
-    let refused = |args: &[&str], code: i32, words: &str| {
-        let mut serve = common::quicstream(dir.path());
-        let output = serve.args(["serve", "--listen", "127.0.0.1:0"]).args(args).output().unwrap();
-        assert_exit(&output, code);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(told.contains(words), "{told}");
-    };
-    refused(&["--live", &format!("a={}", file.display())], 1, "not a FIFO");
-    refused(&["--live", "a=/no/such/fifo"], 1, "/no/such/fifo");
-    refused(&["--live", "a", "--live", "b"], 2, "stdin");
-    refused(&["--live", "a", "--live", "a=/x"], 2, "same title");
-    refused(&["--live", "../a"], 2, "a title");
 }
 
 #[test]
@@ -305,57 +240,6 @@ fn a_viewer_that_joins_gets_the_header_and_what_comes_from_a_key_frame_on() {
             end(viewer);
         }
     }
-}
-
-/// A film that is no broadcast: its moov comes first, and has no fragments behind it.
-fn film() -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/sample.mp4")).unwrap()
-}
-
-const FLAGS: &str = "-movflags frag_keyframe+empty_moov+default_base_moof";
-
-#[test]
-fn a_plain_mp4_from_a_fifo_is_refused_and_the_next_writer_is_waited_for() {
-    let dir = tempfile::tempdir().unwrap();
-    let (fifo, log) = (dir.path().join("fifo"), dir.path().join("log"));
-    let recordings = dir.path().join("recordings");
-    mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
-    let stderr = fs::File::create(&log).unwrap();
-    let live = format!("film.mp4={}", fifo.display());
-    let with_log = |mut command: Command| {
-        command.stderr(stderr);
-        command
-    };
-    let args = ["--live", &live, "--live-linger", "0", "--record", recordings.to_str().unwrap()];
-    let serve = Serve::start_as(with_log, args);
-    // All of it is taken, as if it were watched.
-    fs::write(&fifo, film()).unwrap();
-    while !fs::read_to_string(&log).unwrap().contains(FLAGS) {}
-    let told = fs::read_to_string(&log).unwrap();
-    assert!(told.contains("film.mp4 cannot be broadcast"), "{told}");
-    assert!(!recordings.join("film.mp4").exists());
-    // One that comes before the end of the film has been seen is taken for a part of it.
-    let watched = || {
-        fs::write(&fifo, "something else").unwrap();
-        serve.play(["--start", "0", "-o", "-"]).output().unwrap()
-    };
-    while watched().stdout != b"something else" {}
-}
-
-#[test]
-fn a_server_of_nothing_but_a_plain_mp4_on_its_stdin_fails() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut serve = common::quicstream(dir.path());
-    serve.args(["serve", "--listen", "127.0.0.1:0", "--live", "film.mp4"]).stdin(Stdio::piped());
-    let mut serve = serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = serve.stdin.take().unwrap();
-    // It may end in the middle.
-    let _ = stdin.write_all(&film());
-    drop(stdin);
-    let output = serve.wait_with_output().unwrap();
-    assert_exit(&output, 1);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(told.contains("film.mp4 cannot be broadcast") && told.contains(FLAGS), "{told}");
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::Bucket;
 use crate::common::{Serve, assert_exit};
 use crate::proxy::{Fate, Gate};
+use crate::{Bucket, MIB, bytes};
 
 /// The titles that a server lists, each once and sorted.
 fn titles(serve: &Serve) -> Vec<String> {
@@ -37,6 +37,39 @@ fn ten_thousand_objects_come_in_pages() {
     assert!(titles(&serve) == expected);
     let again = bucket.proxy.requests(|request| request.is_list()).len();
     assert!(again <= pages.len() + 1, "the list is kept");
+}
+
+#[test]
+fn an_object_that_is_named_is_the_only_title() {
+    let bucket = Bucket::new("single");
+    let media = bytes(1, 3 * MIB);
+    bucket.put("films/a.mp4", &media);
+    bucket.put("films/b.mp4", b"another");
+    let serve = bucket.serve("films/a.mp4", &[]);
+    let url = serve.listening["url"].as_str().unwrap();
+    assert!(url.contains("/a.mp4"), "{url}");
+    let entries = entries(&serve);
+    assert_eq!((entries.len(), &entries[0]["size"]), (1, &media.len().into()));
+    let played = serve.play(["-o", "-"]).output().unwrap();
+    assert_exit(&played, 0);
+    assert!(played.stdout == media);
+    for other in ["b.mp4", "films/a.mp4", "a.mp4/a.mp4"] {
+        assert_exit(&serve.play(["--title", other]).output().unwrap(), 3);
+    }
+    assert_eq!(titles(&bucket.serve("films", &[])), ["a.mp4", "b.mp4"]);
+    assert!(titles(&bucket.serve("films/a.mp4/", &[])).is_empty(), "with a / it is a folder");
+}
+
+#[test]
+fn who_may_not_look_at_the_prefix_has_what_is_beneath_it() {
+    let bucket = Bucket::with("beneath", &["films/a.mp4".to_owned()]);
+    bucket.proxy.rule(|request| {
+        match request.method == "HEAD" && request.path.ends_with("/films") {
+            true => Fate::Refused(403),
+            false => Fate::Answered,
+        }
+    });
+    assert_eq!(titles(&bucket.serve("films", &[])), ["a.mp4"]);
 }
 
 #[test]

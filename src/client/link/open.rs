@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::client::Error;
-use crate::protocol::{CloseReason, OpenAck, OpenStream, Options, Pdu, Version};
+use crate::protocol::{CloseReason, Frame, OpenAck, OpenStream, Options, Pdu, Version};
 use crate::session::Time;
 use crate::session::client::{Action, ClientSession, Earlier, End, Input, ScriptedPause};
 use crate::transport::{self, Connection, Incoming, Outgoing, ReceiveError};
@@ -63,7 +63,6 @@ pub(in crate::client) async fn open(
             match action {
                 Action::Send(pdu) => outgoing.queue(&pdu),
                 Action::Accepted { ack, options, session_id } => {
-                    outgoing.set_session_id(session_id);
                     accepted = Some((ack, options, session_id));
                 }
                 Action::End(end) => {
@@ -84,7 +83,13 @@ pub(in crate::client) async fn open(
         };
         let left = answer_within.saturating_sub(began.elapsed());
         input = match timeout(left, frame).await {
-            Ok(Ok(Some(frame))) => Input::Frame(frame),
+            Ok(Ok(Some(frame))) => {
+                // Whatever is wrong with an OPEN_ACK is said of its session.
+                if let Frame::Pdu { session_id, pdu: Pdu::OpenAck(..) } = &frame {
+                    outgoing.set_session_id(*session_id);
+                }
+                Input::Frame(frame)
+            }
             Ok(Ok(None)) => Input::StreamEnded,
             Ok(Err(ReceiveError::Protocol(error))) => Input::Violation(error),
             Ok(Err(ReceiveError::Transport(error))) => return Err(cut(error)),

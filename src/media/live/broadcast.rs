@@ -1,6 +1,7 @@
 //! One broadcast: what its producer has sent, as far as it is kept.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -61,12 +62,20 @@ struct State {
     /// How many bytes there are.
     edge: u64,
     hasher: blake3::Hasher,
-    /// The digest of all, at the end.
-    digest: Option<Digest>,
+    end: Option<Ending>,
     /// How many bytes there were at these times.
     times: VecDeque<(Instant, u64)>,
     scanner: Scanner,
     joins: Joins,
+}
+
+/// How a broadcast ended.
+#[derive(Debug, Clone)]
+enum Ending {
+    /// All of it came, which has this digest.
+    Whole(Digest),
+    /// Its producer could not be read any further.
+    Broken(Arc<io::Error>),
 }
 
 impl std::fmt::Debug for State {
@@ -104,6 +113,8 @@ pub(super) enum Place {
     Recorded,
     /// They have not come yet.
     Later,
+    /// They never come.
+    Missing(Arc<io::Error>),
 }
 
 impl Broadcast {
@@ -119,7 +130,7 @@ impl Broadcast {
                 pieces: 0,
                 edge: 0,
                 hasher: blake3::Hasher::new(),
-                digest: None,
+                end: None,
                 times: VecDeque::new(),
                 scanner: Scanner::default(),
                 joins: Joins::default(),
@@ -170,25 +181,37 @@ impl Broadcast {
         Ok(())
     }
 
-    /// Says that nothing more comes. Returns the number of bytes.
-    pub(super) fn end(&self) -> u64 {
+    /// Says that nothing more comes: that it is over, or why the rest is missing. Returns the number
+    /// of bytes.
+    pub(super) fn end(&self, broken: Option<Arc<io::Error>>) -> u64 {
         let mut state = self.state();
-        state.digest = Some(state.hasher.finalize().into());
+        let whole = || Ending::Whole(state.hasher.finalize().into());
+        state.end = Some(broken.map_or_else(whole, Ending::Broken));
         let edge = state.edge;
         drop(state);
         self.grown.notify_waiters();
         edge
     }
 
+    /// Whether nothing more comes.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state().end.is_some()
+    }
+
+    /// Whether it ended before its time.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.state().end, Some(Ending::Broken(_)))
+    }
+
     /// The digest of all, once it has ended.
     pub(super) fn digest(&self) -> Option<Digest> {
-        self.state().digest
+        self.state().digest()
     }
 
     /// Bytes in all, once it has ended.
     pub(super) fn len(&self) -> Option<u64> {
         let state = self.state();
-        state.digest.map(|_| state.edge)
+        state.digest().map(|_| state.edge)
     }
 
     /// When it began, milliseconds since the Unix epoch.
@@ -201,7 +224,7 @@ impl Broadcast {
     pub(super) fn kept(&self) -> Option<Range<u64>> {
         let state = self.state();
         let oldest = self.oldest(&state);
-        (state.digest.is_none() || oldest > 0).then_some(oldest..state.edge)
+        (state.digest().is_none() || oldest > 0).then_some(oldest..state.edge)
     }
 
     /// The first byte from which on all are kept.
@@ -245,9 +268,10 @@ impl Broadcast {
     pub(super) fn at(&self, offset: u64, max: usize) -> Place {
         let state = self.state();
         if offset >= state.edge {
-            return match state.digest {
-                Some(_) => Place::Here(Read::End),
+            return match &state.end {
                 None => Place::Later,
+                Some(Ending::Whole(_)) => Place::Here(Read::End),
+                Some(Ending::Broken(error)) => Place::Missing(error.clone()),
             };
         }
         if let Some(bytes) = state.in_memory(offset, max) {
@@ -283,7 +307,7 @@ impl Broadcast {
             let grown = self.grown.notified();
             let (edge, has_ended) = {
                 let state = self.state();
-                (state.edge, state.digest.is_some())
+                (state.edge, state.end.is_some())
             };
             if seen.replace(edge) != Some(edge) || has_ended {
                 crowd.grown.notify_waiters();
@@ -313,6 +337,13 @@ impl Broadcast {
 }
 
 impl State {
+    fn digest(&self) -> Option<Digest> {
+        match self.end {
+            Some(Ending::Whole(digest)) => Some(digest),
+            Some(Ending::Broken(_)) | None => None,
+        }
+    }
+
     /// Adds bytes at the end, and makes one block of pieces that have become enough for it.
     fn push(&mut self, bytes: Bytes) {
         let length = bytes.len() as u64;

@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use bytes::Bytes;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -18,6 +20,9 @@ use crate::media::Error;
 
 /// How far a disk may be behind at least, bytes.
 const LEAST_BEHIND: u64 = 64 * 1024 * 1024;
+
+/// Bytes of a file's name, at most (NAME_MAX).
+const LONGEST_NAME: usize = 255;
 
 /// What of one broadcast is on the disk.
 #[derive(Debug)]
@@ -90,21 +95,25 @@ pub(super) struct Recorder {
 
 #[derive(Debug)]
 enum Piece {
-    /// A broadcast begins.
-    Begin(Arc<Recording>),
-    Bytes(Bytes),
-    /// What comes next would be behind a gap.
-    Gap,
+    Bytes(Arc<Recording>, Bytes),
+    /// All before this is on the disk, or never will be.
+    Flush(Sender<()>),
 }
 
 impl Recorder {
     /// Records to a file of this title below a directory, whose disk may be `most` bytes behind.
     ///
     /// # Errors
-    /// The directory cannot be made, or no thread can be started.
+    /// The directory cannot be made or written to, something else has the name, or no thread can be
+    /// started.
     pub(super) fn start(directory: &Path, title: &str, most: u64) -> io::Result<Self> {
         let path = directory.join(title);
-        fs::create_dir_all(path.parent().unwrap_or(directory))?;
+        let parent = path.parent().unwrap_or(directory);
+        fs::create_dir_all(parent)?;
+        tempfile::tempfile_in(parent)?;
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         let (pieces, received) = channel();
         let waiting = Arc::new(AtomicU64::new(0));
         let written = waiting.clone();
@@ -115,39 +124,52 @@ impl Recorder {
 
     /// Begins the recording of a broadcast.
     pub(super) fn begin(&self) -> Arc<Recording> {
-        let recording = Arc::new(Recording {
+        Arc::new(Recording {
             path: self.path.clone(),
             file: OnceLock::new(),
             bytes: AtomicU64::new(0),
             failed: AtomicBool::new(false),
-        });
-        let _ = self.pieces.send(Piece::Begin(recording.clone()));
-        recording
+        })
     }
 
-    /// Records bytes of it. Never waits.
-    pub(super) fn record(&self, bytes: &Bytes) {
+    /// Records bytes of a broadcast. Never waits: what a disk is too far behind for is the end of the
+    /// recording.
+    pub(super) fn record(&self, recording: &Arc<Recording>, bytes: &Bytes) {
+        if recording.failed.load(Ordering::Acquire) {
+            return;
+        }
         let length = bytes.len() as u64;
         if self.waiting.fetch_add(length, Ordering::AcqRel) > self.most {
             self.waiting.fetch_sub(length, Ordering::AcqRel);
-            let _ = self.pieces.send(Piece::Gap);
+            recording.fail("the disk is too slow");
             return;
         }
-        let _ = self.pieces.send(Piece::Bytes(bytes.clone()));
+        let _ = self.pieces.send(Piece::Bytes(recording.clone(), bytes.clone()));
+    }
+
+    /// Bytes that wait for the disk.
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Waits until all that was recorded so far is on the disk.
+    pub(super) fn flush(&self) {
+        let (done, is_done) = channel();
+        // It is done, too, if the thread is gone.
+        let _ = self.pieces.send(Piece::Flush(done));
+        let _ = is_done.recv();
     }
 }
 
 /// The thread.
 fn record(pieces: &Receiver<Piece>, waiting: &AtomicU64) {
-    let mut current: Option<Arc<Recording>> = None;
     while let Ok(piece) = pieces.recv() {
         match piece {
-            Piece::Begin(recording) => current = Some(recording),
-            Piece::Gap => current.iter().for_each(|current| current.fail("the disk is too slow")),
-            Piece::Bytes(bytes) => {
-                current.iter().for_each(|current| current.write(&bytes));
+            Piece::Bytes(recording, bytes) => {
+                recording.write(&bytes);
                 waiting.fetch_sub(bytes.len() as u64, Ordering::AcqRel);
             }
+            Piece::Flush(done) => _ = done.send(()),
         }
     }
 }
@@ -165,25 +187,36 @@ fn create(path: &Path) -> io::Result<File> {
 
 /// Gives an older recording the name NAME-<its start, UTC>.EXT.
 fn move_away(path: &Path) -> io::Result<()> {
-    let metadata = path.metadata()?;
+    let metadata = path.symlink_metadata()?;
     let began = OffsetDateTime::from(metadata.created().or_else(|_| metadata.modified())?);
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     let began = began.format(format).map_err(io::Error::other)?;
     for attempt in 0..100_u32 {
-        let older = older_name(path, &began, attempt);
-        // A link that fails where there is such a name, unlike a rename.
-        match fs::hard_link(path, &older) {
-            Ok(()) => return fs::remove_file(path),
+        match rename_new(path, &older_name(path, &began, attempt)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+            renamed => return renamed,
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// Renames a file, unless there is one of the new name.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system knows how. A link fails where there is such a name, too.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            fs::hard_link(from, to).and_then(|()| fs::remove_file(from))
+        }
+        renamed => Ok(renamed?),
+    }
+}
+
 fn older_name(path: &Path, began: &str, attempt: u32) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
+    let extension = path.extension().map_or(0, |extension| 1 + extension.len());
+    let room = LONGEST_NAME.saturating_sub(1 + began.len() + again.len() + extension);
+    let stem = stem.get(..stem.floor_char_boundary(room)).unwrap_or_default();
     let name = format!("{stem}-{began}{again}");
     match path.extension() {
         Some(extension) => path.with_file_name(name).with_added_extension(extension),
@@ -214,5 +247,44 @@ mod tests {
         let mut texts: Vec<_> = older.iter().map(|path| fs::read(path).unwrap()).collect();
         texts.sort();
         assert_eq!(texts, [b"first".to_vec(), b"second".to_vec()]);
+    }
+
+    #[test]
+    fn the_longest_name_and_a_link_to_nowhere_are_moved_away_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(format!("{}.ts", "ü".repeat(126)));
+        assert_eq!(path.file_name().unwrap().len(), LONGEST_NAME);
+        for _ in 0..3 {
+            create(&path).unwrap();
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+        let path = dir.path().join("link.ts");
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        create(&path).unwrap();
+        assert!(path.symlink_metadata().unwrap().is_file());
+        assert!(!dir.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn what_a_recording_cannot_be_written_to_is_known_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("cam.ts")).unwrap();
+        Recorder::start(dir.path(), "cam.ts", 0).unwrap_err();
+        fs::write(dir.path().join("file"), "").unwrap();
+        Recorder::start(&dir.path().join("file"), "cam.ts", 0).unwrap_err();
+        Recorder::start(dir.path(), "other.ts", 0).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_hangs_ends_the_recording_and_keeps_no_more() {
+        let (pieces, received) = channel();
+        let waiting = Arc::new(AtomicU64::new(0));
+        let path = PathBuf::from("nowhere/cam.ts");
+        let recorder = Recorder { path, pieces, waiting, most: 1_000 };
+        let recording = recorder.begin();
+        (0..100).for_each(|_| recorder.record(&recording, &Bytes::from_static(&[7; 100])));
+        assert_eq!(recording.reaches(), None);
+        assert!((1_000..=1_100).contains(&recorder.waiting()));
+        assert!(received.try_iter().count() <= 11, "the rest is dropped");
     }
 }

@@ -1,6 +1,7 @@
 //! A broadcast as a source: what one session reads.
 
 use std::future::ready;
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,7 @@ use crate::protocol::Digest;
 /// One viewer of a broadcast.
 #[derive(Debug)]
 pub(super) struct Viewer {
+    title: String,
     broadcast: Arc<Broadcast>,
     /// For what is read from the recording.
     cache: Arc<Cache>,
@@ -29,9 +31,9 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
-    pub(super) fn new(broadcast: Arc<Broadcast>, cache: Arc<Cache>) -> Self {
+    pub(super) fn new(title: &str, broadcast: Arc<Broadcast>, cache: Arc<Cache>) -> Self {
         let (number, position) = broadcast.audience.add();
-        Self { broadcast, cache, crowd: OnceLock::new(), number, position }
+        Self { title: title.to_owned(), broadcast, cache, crowd: OnceLock::new(), number, position }
     }
 
     /// Reads from the recording.
@@ -67,6 +69,12 @@ impl Viewer {
             self.position.store(offset + bytes.len() as u64, Ordering::Relaxed);
         }
         read
+    }
+
+    /// Why the rest of the broadcast is missing.
+    fn missing(&self, error: &io::Error) -> Error {
+        let source = io::Error::new(error.kind(), error.to_string());
+        Error::Io { path: self.title.clone().into(), source }
     }
 
     fn source_id(&self) -> SourceId {
@@ -117,6 +125,7 @@ impl Source for Viewer {
                 block.map(|block| self.part(&block, offset, max))
             }
             Place::Later => None,
+            Place::Missing(error) => return Err(self.missing(&error)),
         })
     }
 
@@ -138,6 +147,7 @@ impl Source for Viewer {
                         return finished(tokio::spawn(self.clone().load(offset, max)).await);
                     }
                     Place::Later => grown.await,
+                    Place::Missing(error) => return Err(self.missing(&error)),
                 }
             }
         })
@@ -158,7 +168,7 @@ mod tests {
     use crate::media::{Broadcaster, LiveEvent};
 
     fn viewer(broadcast: &Arc<Broadcast>) -> Arc<Viewer> {
-        Arc::new(Viewer::new(broadcast.clone(), Arc::new(Cache::new(0))))
+        Arc::new(Viewer::new("a", broadcast.clone(), Arc::new(Cache::new(0))))
     }
 
     fn read(viewer: &Viewer, offset: u64) -> Option<Read> {
@@ -179,7 +189,7 @@ mod tests {
         assert_eq!(read(&viewer, 7), Some(Read::Bytes("h".into())));
         assert_eq!(read(&viewer, 16), None);
         assert_eq!((viewer.len(), viewer.join(Duration::ZERO)), (None, 16));
-        broadcast.end();
+        broadcast.end(None);
         assert_eq!((viewer.len(), read(&viewer, 16)), (Some(16), Some(Read::End)));
         assert_eq!(viewer.digest(), Some(blake3::hash(b"abcdefghijklmnop").into()));
     }
@@ -214,8 +224,41 @@ mod tests {
         assert_eq!(next.await.unwrap().unwrap(), Read::Bytes("cd".into()));
         let last = tokio::spawn(viewer.read(4, 10, 0));
         tokio::task::yield_now().await;
-        broadcast.end();
+        broadcast.end(None);
         assert_eq!(last.await.unwrap().unwrap(), Read::End);
+    }
+
+    #[tokio::test]
+    async fn one_that_breaks_off_is_never_whole_and_a_new_one_may_begin() {
+        let cache = Arc::new(Cache::new(0));
+        let title = Broadcaster::new("a".into(), 100);
+        title.send("ab".into()).unwrap();
+        let viewer = title.open(&cache).unwrap().source;
+        let waiting = tokio::spawn(viewer.clone().read(2, 10, 0));
+        tokio::task::yield_now().await;
+        let broken = Arc::new(io::Error::other("it is gone"));
+        assert_eq!(title.end(Some(broken)), Some(LiveEvent::Ended(2)));
+        assert_eq!(viewer.read_now(0, 10).unwrap(), Some(Read::Bytes("ab".into())));
+        viewer.read_now(2, 10).unwrap_err();
+        waiting.await.unwrap().unwrap_err();
+        assert_eq!((viewer.len(), viewer.digest()), (None, None));
+        assert!(matches!(title.open(&cache), Err(Error::NothingYet)));
+        assert_eq!(title.send("c".into()).unwrap(), Some(LiveEvent::Started));
+    }
+
+    #[test]
+    fn a_title_that_can_have_no_broadcast_any_more_is_none() {
+        let title = Broadcaster::new("a".into(), 100);
+        assert!(title.is_there());
+        title.close();
+        assert!(!title.is_there());
+        assert!(matches!(title.open(&Arc::new(Cache::new(0))), Err(Error::NoSuchTitle)));
+        let title = Broadcaster::new("a".into(), 100);
+        title.send("ab".into()).unwrap();
+        title.end(None);
+        title.close();
+        assert!(title.is_there());
+        title.open(&Arc::new(Cache::new(0))).unwrap();
     }
 
     #[test]
@@ -226,8 +269,8 @@ mod tests {
         assert_eq!(title.send("x".into()).unwrap(), Some(LiveEvent::Started));
         assert_eq!(title.send("y".into()).unwrap(), None);
         let first = title.open(&cache).unwrap().source.validator();
-        assert_eq!(title.end(), Some(LiveEvent::Ended(2)));
-        assert_eq!(title.end(), None);
+        assert_eq!(title.end(None), Some(LiveEvent::Ended(2)));
+        assert_eq!(title.end(None), None);
         assert_eq!(title.send("z".into()).unwrap(), Some(LiveEvent::Started));
         assert_ne!(title.open(&cache).unwrap().source.validator(), first);
     }
@@ -255,7 +298,7 @@ mod tests {
         drop(source);
         assert_eq!(title.status().unwrap().viewers, 0);
         // The next one takes its name, and not what is read of it.
-        title.end();
+        title.end(None);
         let older = title.open(&Arc::new(Cache::new(0))).unwrap().source;
         title.send("new".into()).unwrap();
         while std::fs::read_dir(dir.path()).unwrap().count() < 2 {

@@ -17,6 +17,8 @@ pub(super) enum Failure {
     Absent,
     /// It is another one now.
     Changed,
+    /// The store says that we may not.
+    Forbidden(Arc<str>),
     /// A key on the way that cannot be named.
     OddKey(String),
     /// The store does not answer, says no, or says what makes no sense.
@@ -38,7 +40,9 @@ impl Failure {
                 let key = format!("the key {key:?} has an empty or special part");
                 media::Error::Io { path, source: io::Error::other(key) }
             }
-            Self::Trouble(words) => media::Error::Io { path, source: io::Error::other(&*words) },
+            Self::Forbidden(words) | Self::Trouble(words) => {
+                media::Error::Io { path, source: io::Error::other(&*words) }
+            }
         }
     }
 }
@@ -52,6 +56,9 @@ impl From<object_store::Error> for Failure {
             object_store::Error::InvalidPath {
                 source: PathError::EmptySegment { path } | PathError::BadSegment { path, .. },
             } => Self::OddKey(path),
+            error @ object_store::Error::PermissionDenied { .. } => {
+                Self::Forbidden(in_a_line(&chain(&error)).into())
+            }
             error => Self::trouble(in_a_line(&chain(&error))),
         }
     }

@@ -95,6 +95,12 @@ pub(super) fn odd_beginning(key: &str) -> &str {
     beginnings.find(|beginning| Path::parse(beginning).is_err()).unwrap_or(key)
 }
 
+/// The entry of an object in a catalogue.
+pub(super) fn entry(title: &str, name: &str, bitrate: Option<u32>, object: &ObjectMeta) -> Entry {
+    let modified = u64::try_from(object.last_modified.timestamp_millis()).ok();
+    Found::new(title, name, bitrate, ()).entry(|()| (Some(object.size), modified))
+}
+
 /// Titles of one listing.
 #[derive(Debug, Default)]
 pub(super) struct Titles {
@@ -109,12 +115,8 @@ impl Titles {
         if digests::is_sidecar(path) || object.size == 0 {
             return;
         }
-        let modified = u64::try_from(object.last_modified.timestamp_millis()).ok();
-        let entry = |title: &str, name: &str, bitrate| {
-            Found::new(title, name, bitrate, ()).entry(|()| (Some(object.size), modified))
-        };
         if title::is_title(path) {
-            self.single.push(entry(path, path, None));
+            self.single.push(entry(path, path, None, object));
             return;
         }
         let Some((folder, name)) = path.rsplit_once('/') else { return };
@@ -122,7 +124,7 @@ impl Titles {
         if !title::is_renditions(folder) || !title::is_title(folder) {
             return;
         }
-        let found = (bitrate, entry(folder, name, Some(bitrate)));
+        let found = (bitrate, entry(folder, name, Some(bitrate), object));
         match self.several.get_mut(folder) {
             Some(best) if best.0 >= bitrate => {}
             Some(best) => *best = found,

@@ -1,4 +1,4 @@
-//! Objects beneath a prefix of a bucket, as titles.
+//! An object, or all beneath a prefix of a bucket, as titles.
 
 mod blocks;
 mod digester;
@@ -6,6 +6,7 @@ mod digests;
 mod failure;
 mod listing;
 mod place;
+mod shape;
 mod source;
 mod state;
 mod store;

@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Weak};
 
+use object_store::GetResult;
 use object_store::path::Path;
-use object_store::{GetOptions, GetResult};
 use quick_cache::sync::Cache as Bounded;
+use tokio::sync::OnceCell;
 use tracing::warn;
 
 use super::blocks::Blocks;
 use super::digester::Digester;
 use super::digests;
 use super::failure::Failure;
-use super::listing::{MOST_TITLES, Pages, Titles};
+use super::listing::{self, MOST_TITLES, Pages, Titles};
+use super::shape::{Named, Shape};
 use super::source::ObjectSource;
 use super::state::ObjectState;
 use super::store::Store;
@@ -30,16 +32,18 @@ const MAX_KNOWN_OPEN: usize = 4096;
 
 type Opened = Found<Arc<dyn Source>>;
 
-/// Every object beneath a prefix is a title: its key without that.
+/// Every object beneath a prefix is a title: its key without that. An object that the operator named
+/// is the only one.
 ///
 /// As with a directory nothing is indexed: what is in the bucket when a session asks is what it
 /// gets. What a file name may not be, a key may not be either.
 #[derive(Debug)]
 pub(in crate::media) struct ObjectPlace {
-    /// Of the prefix, without a `/` at its end.
+    /// Of the prefix, without a `/` at its end, or of the object.
     url: String,
-    /// What the keys of all titles begin with: nothing, or a `/` at its end.
-    prefix: String,
+    named: Named,
+    /// What that is, once the store has said so.
+    shape: OnceCell<Shape>,
     store: Arc<Store>,
     blocks: Arc<Blocks>,
     open: Bounded<SourceId, Weak<ObjectState>>,
@@ -58,13 +62,15 @@ impl ObjectPlace {
     /// # Errors
     /// It says that there is none, or the URL or the environment is wrong.
     pub(in crate::media) fn at(url: &str, cache: u64) -> Result<Self, Error> {
+        let named = Named::by(url);
         let url = url.trim_end_matches('/');
         let io_error = |source| Error::Io { path: PathBuf::from(url), source };
-        let prefix = prefix_of(url).map_err(io_error)?;
+        let named = named.map_err(io_error)?;
         let store = Arc::new(Store::of(url).map_err(io_error)?);
         let place = Self {
             url: url.to_owned(),
-            prefix,
+            named,
+            shape: OnceCell::new(),
             digester: Arc::new(Digester::new(store.clone())),
             store,
             blocks: Arc::new(Blocks::new(cache)),
@@ -74,7 +80,7 @@ impl ObjectPlace {
             is_cut: AtomicBool::new(false),
         };
         match place.probe() {
-            Ok(()) => Ok(place),
+            Ok(shape) => Ok(Self { shape: OnceCell::new_with(Some(shape)), ..place }),
             // The crate does not tell it apart from what may pass.
             Err(Failure::Trouble(words)) if words.contains("404 Not Found") => {
                 Err(io_error(io::Error::other("there is no such bucket")))
@@ -83,32 +89,49 @@ impl ObjectPlace {
         }
     }
 
-    /// Asks for one key, and blocks until the answer is there.
-    fn probe(&self) -> Result<(), Failure> {
-        let (store, prefix) = (self.store.clone(), self.prefix.clone());
+    /// Asks what there is, and blocks until the answer is there.
+    fn probe(&self) -> Result<Shape, Failure> {
+        let (store, named) = (self.store.clone(), self.named.clone());
         let (answer, answered) = mpsc::channel();
-        drop(self.store.spawn(async move {
-            let _gone = answer.send(Pages::beneath(&store, prefix).next().await);
-        }));
-        answered.recv().unwrap_or_else(|_| Err(Failure::trouble("no answer"))).map(drop)
+        let look = async move {
+            let shape = named.look(&store).await?;
+            if shape.only.is_none() {
+                Pages::beneath(&store, shape.prefix.clone()).next().await?;
+            }
+            Ok(shape)
+        };
+        drop(self.store.spawn(async move { answer.send(look.await) }));
+        answered.recv().unwrap_or_else(|_| Err(Failure::trouble("no answer")))
+    }
+
+    /// What the operator's URL names. The store is asked until it has said so once.
+    async fn shape(&self) -> Result<&Shape, Error> {
+        let shape = self.shape.get_or_try_init(|| self.named.look(&self.store)).await;
+        shape.map_err(|failure| self.refusal(failure))
     }
 
     async fn find(&self, wanted: Wanted, limit: u32) -> Result<Opened, Error> {
-        match wanted {
-            Wanted::Title(title) => self.find_title(&title, limit).await,
-            Wanted::Only => self.find_only(limit).await,
-            Wanted::First => self.find_first(limit).await,
+        let Shape { prefix, only } = self.shape().await?;
+        match (wanted, only) {
+            (Wanted::Title(title), Some(only)) if title != *only => Err(Error::NoSuchTitle),
+            (_, Some(only)) => match self.source(prefix, only).await {
+                Ok(source) => Ok(Found::new(only, only, None, source)),
+                Err(failure) => Err(self.refusal(failure)),
+            },
+            (Wanted::Title(title), None) => self.find_title(prefix, &title, limit).await,
+            (Wanted::Only, None) => self.find_only(prefix, limit).await,
+            (Wanted::First, None) => self.find_first(prefix, limit).await,
         }
     }
 
-    async fn find_title(&self, title: &str, limit: u32) -> Result<Opened, Error> {
+    async fn find_title(&self, prefix: &str, title: &str, limit: u32) -> Result<Opened, Error> {
         if !title::is_title(title) || digests::is_sidecar(title) {
             return Err(Error::NoSuchTitle);
         }
-        match self.source(title).await {
+        match self.source(prefix, title).await {
             Ok(source) => Ok(Found::new(title, title, None, source)),
             Err(Failure::Absent) if title::is_renditions(title) => {
-                self.find_rendition(title, limit).await
+                self.find_rendition(prefix, title, limit).await
             }
             Err(failure) => Err(self.refusal(failure)),
         }
@@ -116,8 +139,8 @@ impl ObjectPlace {
 
     /// Opens the best object of `title` for `limit`: the highest that is not over it, else the
     /// lowest.
-    async fn find_rendition(&self, title: &str, limit: u32) -> Result<Opened, Error> {
-        let folder = format!("{}{title}/", self.prefix);
+    async fn find_rendition(&self, prefix: &str, title: &str, limit: u32) -> Result<Opened, Error> {
+        let folder = format!("{prefix}{title}/");
         let mut pages = Pages::within(&self.store, folder.clone());
         let mut best: Option<(bool, u32, u32, String)> = None;
         while let Some(page) = pages.next().await.map_err(|failure| self.refusal(failure))? {
@@ -129,35 +152,35 @@ impl ObjectPlace {
             }
         }
         let (_, _, bitrate, name) = best.ok_or(Error::NoSuchTitle)?;
-        let source = self.source(&format!("{title}/{name}")).await;
+        let source = self.source(prefix, &format!("{title}/{name}")).await;
         let source = source.map_err(|failure| self.refusal(failure))?;
         Ok(Found::new(title, &name, Some(bitrate), source))
     }
 
     /// Opens the only title there is. The search ends as soon as there are two.
-    async fn find_only(&self, limit: u32) -> Result<Opened, Error> {
-        let titles = self.list(2).await.map_err(|failure| self.refusal(failure))?;
+    async fn find_only(&self, prefix: &str, limit: u32) -> Result<Opened, Error> {
+        let titles = self.list(prefix, 2).await.map_err(|failure| self.refusal(failure))?;
         let mut entries = titles.into_entries();
         match (entries.pop(), entries.pop()) {
             (None, _) => Err(Error::NoMedia(PathBuf::from(&self.url))),
-            (Some(only), None) => self.find_title(&only.title, limit).await,
+            (Some(only), None) => self.find_title(prefix, &only.title, limit).await,
             _ => Err(Error::TitleNeeded),
         }
     }
 
     /// Opens the first by name, without what is in folders, of the titles that are audio or video.
-    async fn find_first(&self, limit: u32) -> Result<Opened, Error> {
-        let mut pages = Pages::within(&self.store, self.prefix.clone());
+    async fn find_first(&self, prefix: &str, limit: u32) -> Result<Opened, Error> {
+        let mut pages = Pages::within(&self.store, prefix.to_owned());
         while let Some(page) = pages.next().await.map_err(|failure| self.refusal(failure))? {
             let objects = page.objects.iter().filter(|object| object.size > 0);
-            let objects = objects.filter_map(|object| self.path_of(&object.location));
+            let objects = objects.filter_map(|object| path_of(&object.location, prefix));
             let objects = objects.filter(|name| title::is_playable(title::media_type(name)));
-            let folders = page.common_prefixes.iter().filter_map(|folder| self.path_of(folder));
+            let folders = page.common_prefixes.iter().filter_map(|folder| path_of(folder, prefix));
             let folders = folders.filter(|name| title::is_renditions(name));
             let mut names: Vec<_> = objects.chain(folders).collect();
             names.sort_unstable();
             for name in names {
-                match self.find_title(name, limit).await {
+                match self.find_title(prefix, name, limit).await {
                     Ok(found) if title::is_playable(found.media_type) => return Ok(found),
                     Ok(_) | Err(Error::NoSuchTitle) => {}
                     Err(error) => return Err(error),
@@ -168,12 +191,12 @@ impl ObjectPlace {
     }
 
     /// Lists titles until there are `enough`.
-    async fn list(&self, enough: usize) -> Result<Titles, Failure> {
+    async fn list(&self, prefix: &str, enough: usize) -> Result<Titles, Failure> {
         let mut titles = Titles::default();
-        let mut pages = Pages::beneath(&self.store, self.prefix.clone());
+        let mut pages = Pages::beneath(&self.store, prefix.to_owned());
         while let Some(page) = pages.next().await? {
             for object in &page.objects {
-                let Some(path) = self.path_of(&object.location) else { continue };
+                let Some(path) = path_of(&object.location, prefix) else { continue };
                 if path.len() > title::LONGEST {
                     let why = format_args!("it has more than {} bytes", title::LONGEST);
                     self.left_out.say(object.location.as_ref().as_ref(), why);
@@ -187,17 +210,33 @@ impl ObjectPlace {
         Ok(titles)
     }
 
-    /// What is left of a key without the prefix.
-    fn path_of<'a>(&self, key: &'a Path) -> Option<&'a str> {
-        key.as_ref().strip_prefix(&self.prefix)
+    /// The entries of a catalogue.
+    async fn entries(&self) -> Result<Vec<Entry>, Error> {
+        let Shape { prefix, only } = self.shape().await?;
+        if let Some(only) = only {
+            return match self.store.head(&self.named.path).await {
+                Ok(object) => Ok(vec![listing::entry(only, only, None, &object.meta)]),
+                Err(Failure::Absent) => Ok(Vec::new()),
+                Err(failure) => Err(failure.at(&self.url)),
+            };
+        }
+        let titles = self.list(prefix, MOST_TITLES).await;
+        let titles = titles.map_err(|failure| failure.at(&self.url))?;
+        if titles.len() >= MOST_TITLES && !self.is_cut.swap(true, Ordering::Relaxed) {
+            warn!("the list has the first {MOST_TITLES} titles; others are found by name");
+        }
+        Ok(titles.into_entries())
     }
 
     /// Opens an object. All sessions share what is known of one state.
-    async fn source(&self, path: &str) -> Result<Arc<dyn Source>, Failure> {
-        let key = Path::parse(format!("{}{path}", self.prefix)).map_err(|_| Failure::Absent)?;
-        let head = GetOptions { head: true, ..GetOptions::default() };
-        let GetResult { meta, attributes, .. } = self.store.get(&key, head).await?;
-        let state = Arc::new(ObjectState::new(meta, format!("{}/{path}", self.url))?);
+    async fn source(&self, prefix: &str, path: &str) -> Result<Arc<dyn Source>, Failure> {
+        let key = Path::parse(format!("{prefix}{path}")).map_err(|_| Failure::Absent)?;
+        let GetResult { meta, attributes, .. } = self.store.head(&key).await?;
+        let url = match self.only_title() {
+            Some(_) => self.url.clone(),
+            None => format!("{}/{path}", self.url),
+        };
+        let state = Arc::new(ObjectState::new(meta, url)?);
         let id = state.id();
         let state = match self.open.get(&id).and_then(|open| open.upgrade()) {
             Some(open) => open,
@@ -225,7 +264,7 @@ impl Place for ObjectPlace {
     }
 
     fn only_title(&self) -> Option<&str> {
-        None
+        self.shape.get()?.only.as_deref()
     }
 
     fn open(
@@ -240,13 +279,7 @@ impl Place for ObjectPlace {
 
     fn catalogue(self: Arc<Self>) -> Pending<'static, Result<Vec<Entry>, Error>> {
         let place = self.clone();
-        let walk = self.store.spawn(async move {
-            let titles = place.list(MOST_TITLES).await.map_err(|failure| failure.at(&place.url))?;
-            if titles.len() >= MOST_TITLES && !place.is_cut.swap(true, Ordering::Relaxed) {
-                warn!("the list has the first {MOST_TITLES} titles; others are found by name");
-            }
-            Ok(titles.into_entries())
-        });
+        let walk = self.store.spawn(async move { place.entries().await });
         Box::pin(async { finished(walk.await) })
     }
 
@@ -264,13 +297,7 @@ impl Place for ObjectPlace {
     }
 }
 
-/// What all keys beneath `url` begin with.
-pub(super) fn prefix_of(url: &str) -> io::Result<String> {
-    let (_, place) = url.split_once("://").unwrap_or_default();
-    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-    if bucket.is_empty() {
-        return Err(io::Error::other("it names no bucket"));
-    }
-    let prefix = Path::parse(prefix).map_err(io::Error::other)?;
-    Ok(if prefix.is_root() { String::new() } else { format!("{prefix}/") })
+/// What is left of a key without the prefix.
+fn path_of<'a>(key: &'a Path, prefix: &str) -> Option<&'a str> {
+    key.as_ref().strip_prefix(prefix)
 }

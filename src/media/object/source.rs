@@ -115,7 +115,11 @@ impl ObjectSource {
             let given_up = |_| Err(Failure::trouble("the request was given up"));
             match fetched.unwrap_or_else(given_up) {
                 Ok(block) => return Ok(part(&block, offset, max)),
-                Err(Failure::Trouble(_)) if tries == 0 && began.elapsed() < LATE => tries = 1,
+                Err(Failure::Trouble(_) | Failure::Forbidden(_))
+                    if tries == 0 && began.elapsed() < LATE =>
+                {
+                    tries = 1
+                }
                 Err(failure) => return Err(failure.at(&self.state.url)),
             }
         }

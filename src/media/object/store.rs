@@ -83,6 +83,11 @@ impl Store {
         in_time(self.objects.get_opts(key, options)).await
     }
 
+    /// Asks what an object is.
+    pub(super) async fn head(&self, key: &Path) -> Result<GetResult, Failure> {
+        self.get(key, GetOptions { head: true, ..GetOptions::default() }).await
+    }
+
     /// Writes a small object, over what is there.
     pub(super) async fn put(&self, key: &Path, bytes: Bytes) -> Result<(), Failure> {
         in_time(self.objects.put_opts(key, bytes.into(), PutOptions::default())).await.map(drop)

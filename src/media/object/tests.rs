@@ -7,7 +7,8 @@ use object_store::{Attribute, Attributes};
 
 use super::blocks::{Blocks, Claim, Lookup, Stretch};
 use super::failure::Failure;
-use super::{digests, listing, place};
+use super::shape::{Named, Shape};
+use super::{digests, listing};
 use crate::media::block::BLOCK;
 use crate::media::cache::SourceId;
 
@@ -176,9 +177,17 @@ fn urls() {
         ("az://bucket/films/new/", "films/new/"),
         ("s3://bucket/a b%20c", "a b%20c/"),
     ] {
-        assert_eq!(place::prefix_of(url).unwrap(), prefix, "{url}");
+        let beneath = Shape { prefix: prefix.to_owned(), only: None };
+        assert_eq!(Named::by(url).unwrap().beneath(), beneath, "{url}");
+    }
+    for (url, prefix, only) in [
+        ("s3://bucket/a.mp4", "", "a.mp4"),
+        ("s3://bucket/films/new/a b.mp4", "films/new/", "a b.mp4"),
+    ] {
+        let object = Shape { prefix: prefix.to_owned(), only: Some(only.to_owned()) };
+        assert_eq!(Named::by(url).unwrap().object(), object, "{url}");
     }
     for url in ["s3://", "s3:///films", "s3://bucket/a//b", "s3://bucket/../x"] {
-        place::prefix_of(url).unwrap_err();
+        Named::by(url).unwrap_err();
     }
 }

@@ -1,3 +1,4 @@
+mod broadcasts;
 mod catalogue;
 mod digest;
 mod hostile;

@@ -81,6 +81,8 @@ fn start(options: &Options, version: Version, media: &impl ResumableMedia) -> Re
     let Some(kept) = media.kept() else { return Ok(options.start_offset.unwrap_or(0)) };
     let start = match (options.start_offset, options.start_ago) {
         (Some(start), _) => start,
+        // What has ended is not joined, even if its beginning is not kept any more.
+        _ if media.size().is_some() => 0,
         (None, Some(ago)) => media.join(Duration::from_millis(ago.into())),
         (None, None) if version == Version::V1 => media.join(Duration::ZERO),
         (None, None) => 0,
