@@ -44,9 +44,11 @@ fn of_client(error: &client::Error) -> u8 {
         | client::Error::Unverified(_)
         | client::Error::Sink(client::SinkError::Digest)
         | client::Error::CannotContinue
+        | client::Error::PartsMissing
         | client::Error::EndlessCatalogue => INCOMPLETE,
         client::Error::Sink(_)
         | client::Error::NeedsVersion2(_)
+        | client::Error::NoSize
         | client::Error::OneName { .. } => FAILURE,
         client::Error::Pattern(_) => USAGE,
         client::Error::TitleNeeded(_) => USAGE,

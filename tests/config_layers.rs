@@ -303,6 +303,13 @@ fn heartbeats_have_room_before_a_connection_is_idle() {
 }
 
 #[test]
+fn recordings_without_a_broadcast_are_warned_of() {
+    let place = Place::new();
+    let (_, said) = place.serve(place.command("serve --listen 127.0.0.1:0 --record recordings"));
+    assert!(said.contains("nothing is recorded"), "{said}");
+}
+
+#[test]
 fn media_is_an_argument_and_units_are_taken_everywhere() {
     let place = Place::new();
     fs::write(place.path().join("film.mp4"), "x").unwrap();

@@ -12,7 +12,8 @@ const printable = (text) =>
 let titles = [];
 let current = null;
 let media = null;
-// Of a broadcast: when what is played was asked for, and how many seconds before its newest.
+// Of a broadcast: when what is played was asked for, how many seconds before its newest, whether that
+// much is surely kept, and where in the media it began to play.
 let joined = null;
 
 function bytes(count) {
@@ -79,8 +80,14 @@ async function load() {
   try {
     const response = await fetch("titles.json");
     if (!response.ok) throw new Error(await response.text());
+    const before = appearance(titles);
     titles = (await response.json()).titles;
-    show();
+    const now = current && titles.find((title) => title.title === current.title);
+    if (now && current.live && !now.live) {
+      [current, joined] = [now, null];
+      byId("broadcast").hidden = true;
+    }
+    if (titles.length === 0 || appearance(titles) !== before) show();
     const wanted = decodeURIComponent(location.hash.slice(1));
     const title = titles.find((title) => title.title === wanted);
     if (title && current === null) prepare(title);
@@ -89,6 +96,19 @@ async function load() {
     byId("note").textContent = `The titles cannot be had: ${error.message.trim()}`;
   }
 }
+
+// What of the list is worth drawing it anew, which moves the focus.
+const appearance = (titles) =>
+  titles.map(({ title, size, live, since }) => [title, size, live, since].join()).join();
+
+// What is on the air begins and ends.
+async function followTitles() {
+  if (!document.hidden && titles.some((title) => title.live)) await load();
+  setTimeout(followTitles, 5000);
+}
+
+// For how many seconds a broadcast has been on the air.
+const age = (title) => (title.since ? (Date.now() - title.since) / 1000 : 0);
 
 function isAudio(title) {
   return (title.type || "").startsWith("audio/");
@@ -115,8 +135,14 @@ function prepare(title, ago = 0) {
   media.playsInline = true;
   media.addEventListener("error", explain);
   byId("broadcast").hidden = !title.live;
-  byId("on").textContent = title.since ? `for ${clock((Date.now() - title.since) / 1000)}` : "";
-  joined = title.live ? { at: performance.now(), ago } : null;
+  byId("behind").textContent = "";
+  joined = null;
+  if (title.live) {
+    const join = { at: performance.now(), ago: Math.min(ago, age(title)), known: ago <= 300, from: null };
+    media.addEventListener("playing", (event) => { join.from ??= event.target.currentTime; });
+    joined = join;
+  }
+  showBehind();
   media.src = ago > 0 ? `${title.url}?ago=${ago}` : title.url;
   byId("stage").replaceChildren(media);
   show();
@@ -135,11 +161,11 @@ function play(title, ago = 0) {
 // knows no more of it.
 function showBehind() {
   if (joined === null || media === null) return;
-  const start = media.played.length > 0 ? media.played.start(0) : media.currentTime;
+  byId("on").textContent = current.since ? `for ${clock(age(current))}` : "";
+  const played = media.currentTime - (joined.from ?? media.currentTime);
   const elapsed = (performance.now() - joined.at) / 1000;
-  const behind = Math.max(0, joined.ago + elapsed - (media.currentTime - start));
-  const isKnown = joined.ago <= 300;
-  byId("behind").textContent = isKnown && behind >= 5 ? `${clock(behind)} behind` : "";
+  const behind = Math.max(0, joined.ago + elapsed - played);
+  byId("behind").textContent = joined.known && behind >= 5 ? `${clock(behind)} behind` : "";
 }
 
 // Says what to do where the browser does not play it.
@@ -244,4 +270,5 @@ for (const button of document.querySelectorAll("[data-ago]")) {
 setInterval(showBehind, 1000);
 
 load();
+followTitles();
 watchLink();

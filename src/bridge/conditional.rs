@@ -35,7 +35,8 @@ pub(super) enum Selection {
 }
 
 impl Selection {
-    /// Judges a GET by its headers.
+    /// Judges a GET by its headers. What is live is not twice the same: each request gets what there
+    /// is now.
     pub(super) fn of(headers: &HeaderMap, resource: &Resource) -> Self {
         match Self::precondition(headers, resource) {
             Some(refused) => refused,
@@ -45,6 +46,7 @@ impl Selection {
 
     /// What the preconditions come to, in the order of section 13.2.2, if they fail.
     pub(super) fn precondition(headers: &HeaderMap, resource: &Resource) -> Option<Self> {
+        resource.size?;
         if let Some(tags) = text(headers, &IF_MATCH) {
             if !names(&tags, resource, false) {
                 return Some(Self::PreconditionFailed);

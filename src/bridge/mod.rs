@@ -115,12 +115,16 @@ impl Bridge {
                 Some(title) => self.describe(title).await.map(drop),
                 None => self.titles().await.map(drop),
             };
-            match checked {
-                Err(Error::Transport(error))
-                    if error.is_transient() && began.elapsed() + delay <= wait => {}
-                checked => return checked,
-            }
-            tokio::time::sleep(delay).await;
+            let again = match &checked {
+                Err(Error::Transport(error)) => error.is_transient().then_some(delay),
+                // A busy server says how soon it is worth asking again.
+                Err(Error::Session(end)) => end.retry_after(),
+                _ => None,
+            };
+            let Some(again) = again.filter(|again| began.elapsed() + *again <= wait) else {
+                return checked;
+            };
+            tokio::time::sleep(again).await;
             delay = (delay * 2).min(Duration::from_secs(5));
         }
     }

@@ -36,10 +36,13 @@ fn resource(description: &Description) -> Resource {
     let Description { size, validator, modified, .. } = description;
     let hex = || validator.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let since = modified.map(Duration::from_millis);
+    let is_live = size.is_none();
     Resource {
         size: *size,
-        etag: (!validator.is_empty()).then(|| format!("\"{}\"", hex())),
-        modified: since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)),
+        etag: (!validator.is_empty() && !is_live).then(|| format!("\"{}\"", hex())),
+        modified: since
+            .filter(|_| !is_live)
+            .and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since)),
     }
 }
 
@@ -57,8 +60,10 @@ impl Bridge {
         if title.is_empty() || title.len() > MAX_TITLE || is_other {
             return not_found();
         }
-        // What is remembered is good for a fetch, which shows whether it still holds.
-        let mut remembered = self.descriptions.get(title).filter(|_| !is_head);
+        // What is remembered is good for a fetch, which shows whether it still holds. What was live
+        // may have ended.
+        let remembered = self.descriptions.get(title);
+        let mut remembered = remembered.filter(|known| !is_head && known.size.is_some());
         let mut tries = 0..MOST_CHANGES;
         loop {
             let is_remembered = remembered.is_some();
@@ -267,8 +272,9 @@ fn response(
         let policy = HeaderValue::from_static("default-src 'none'; media-src 'self'; sandbox");
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
-    // A browser may keep it, but asks whether it is still the same.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    // A browser may keep it, but asks whether it is still the same; what is live never is.
+    let keep = if resource.size.is_some() { "private, no-cache" } else { "no-store" };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
     response
 }
 

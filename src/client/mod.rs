@@ -197,6 +197,15 @@ pub enum Error {
     /// The server broke off its answer, or gave another.
     #[error("the server did not answer {0}")]
     BrokenOff(&'static str),
+    /// A broadcast was played to its end, and parts of it are missing.
+    #[error(
+        "parts of the broadcast are missing: the server did not keep them for long enough, or \
+         another one was begun"
+    )]
+    PartsMissing,
+    /// A part of a whole that is not there yet.
+    #[error("a broadcast has no size yet: --start takes -TIME or BYTES of it")]
+    NoSize,
     /// The server sends more titles than anybody has.
     #[error("the server's list of titles does not end: gave up after {} MiB", link::MAX_CATALOGUE >> 20)]
     EndlessCatalogue,
@@ -328,6 +337,7 @@ async fn conclude(
                 (Err(error), _) if error.is_closed_pipe() => Ok(Outcome::PipeClosed),
                 (Err(error), _) => Err(error.into()),
                 (Ok(_), Some(why)) => Err(Error::Unverified(why)),
+                (Ok(_), None) if resume.is_patchwork() => Err(Error::PartsMissing),
                 (Ok(published), None) => Ok(Outcome::Complete(published)),
             };
         }

@@ -26,7 +26,7 @@ impl Verdict {
         what: Option<String>,
         part: Option<PathBuf>,
     ) -> Self {
-        let bytes = resume.position.saturating_sub(resume.start);
+        let bytes = resume.bytes();
         let Some(what) = what else { return Self { digest: resume.digest, kept: Kept::Discarded } };
         if let Ok(Outcome::Complete(Published { path, digest })) = result {
             let place = path.clone().map_or(Place::Stream(what), Place::File);
@@ -123,6 +123,12 @@ pub enum Unverified {
     /// It begins in the middle.
     #[error("it begins at --start, and a digest is one of the whole")]
     Start,
+    /// It begins where a decoder can, in the middle of a broadcast.
+    #[error("it begins within the broadcast, and a digest is one of the whole")]
+    Joined,
+    /// It is of several broadcasts, or the server did not keep all that was to come.
+    #[error("parts of the broadcast are missing")]
+    Patchwork,
     /// The protocol cannot say.
     #[error("protocol version 1 has no digests")]
     Version1,
@@ -146,6 +152,7 @@ impl Unverified {
         match error {
             Error::Partial { cause, .. } => Self::of(cause),
             Error::Unverified(why) => *why,
+            Error::PartsMissing => Unverified::Patchwork,
             Error::Sink(SinkError::Digest) => Self::Differs,
             Error::Sink(_) => Self::NotSaved,
             _ => Self::Incomplete,

@@ -80,8 +80,10 @@ impl Fifo {
 
     /// Whether the path leads to `file`.
     fn is_there(&self, file: &File) -> bool {
-        let same = |file: &File| Ok(self.identity()? == identity(file)?);
-        same(file).unwrap_or_else(|_: io::Error| false)
+        match (self.identity(), identity(file)) {
+            (Ok(named), Ok(read)) => named == read,
+            _ => false,
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Notice {
         /// The idle timeout, seconds.
         idle_timeout: u64,
     },
+    /// Recordings are wanted where nothing is broadcast.
+    NothingToRecord,
 }
 
 /// An environment variable that names no setting.
@@ -67,6 +69,9 @@ impl fmt::Display for Notice {
                 "server.keepalive is {to} s instead of {from} s: it may be at most a third of \
                  transport.idle_timeout, which is {idle_timeout} s"
             ),
+            Self::NothingToRecord => {
+                f.write_str("nothing is recorded: --record is for broadcasts, which --live names")
+            }
         }
     }
 }

@@ -248,7 +248,7 @@ fn serve_config(
         load_balancing: None,
         media: layer.server.media.clone(),
         store_digests: setting!(layer.server.store_digests),
-        live: live(layer)?,
+        live: live(layer, notices)?,
         generate: None,
         digests: None,
         tokens: None,
@@ -287,7 +287,6 @@ fn load_balancing(layer: &Layer) -> Result<Option<LoadBalancing>, Error> {
     }
 }
 
-/// The broadcasts. No two have the same title, and only one comes from stdin.
 /// Other servers, as the wire names them.
 fn peers(layer: &Layer) -> Result<Option<String>, Error> {
     let Some(peers) = layer.server.peers.clone() else { return Ok(None) };
@@ -296,7 +295,9 @@ fn peers(layer: &Layer) -> Result<Option<String>, Error> {
     if text.len() > MAX_RETRY_WITH { Err(Error::TooManyPeers) } else { Ok(Some(text)) }
 }
 
-fn live(layer: &Layer) -> Result<LiveConfig, Error> {
+/// The broadcasts. No two have the same title, only one comes from stdin, and each can have a file
+/// of its own to be recorded to.
+fn live(layer: &Layer, notices: &mut Vec<Notice>) -> Result<LiveConfig, Error> {
     let live = layer.server.live.clone().map(List::into_vec).unwrap_or_default();
     let broadcasts: Vec<_> = live.into_iter().map(|live| (live.title, live.path)).collect();
     let titles: BTreeSet<_> = broadcasts.iter().map(|(title, _)| title).collect();
@@ -308,6 +309,21 @@ fn live(layer: &Layer) -> Result<LiveConfig, Error> {
     }
     let (window, linger) = (setting!(layer.server.live_window), setting!(layer.server.live_linger));
     let record = layer.server.record.clone();
+    if record.is_some() {
+        let is_folder = |title: &&String| {
+            titles.range(format!("{title}/")..).next().is_some_and(|next| {
+                next.strip_prefix(title.as_str()).is_some_and(|rest| rest.starts_with('/'))
+            })
+        };
+        if titles.iter().copied().any(|title| is_folder(&title)) {
+            return Err(Error::LiveTwice(
+                "cannot be recorded: one's title is a folder of the other's",
+            ));
+        }
+        if broadcasts.is_empty() {
+            notices.push(Notice::NothingToRecord);
+        }
+    }
     Ok(LiveConfig { broadcasts, window: window.get(), linger: linger.get(), record })
 }
 

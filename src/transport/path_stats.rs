@@ -24,7 +24,7 @@ pub struct PathStats {
     /// When something was last acknowledged, nanoseconds after `created`.
     acknowledged_at: AtomicU64,
     created: Created,
-    /// Told at every acknowledgement.
+    /// Told at every acknowledgement, and whenever one is overdue.
     pub(super) acknowledged: Notify,
 }
 
@@ -51,7 +51,15 @@ impl PathStats {
 
     /// Waits until the peer acknowledges something.
     pub async fn acknowledgement(&self) {
-        self.acknowledged.notified().await;
+        let before = self.acknowledged_at.load(Ordering::Relaxed);
+        loop {
+            // It is told of time-outs, too.
+            let told = self.acknowledged.notified();
+            if self.acknowledged_at.load(Ordering::Relaxed) != before {
+                return;
+            }
+            told.await;
+        }
     }
 
     /// How many bytes the send buffer should hold: what is in flight, and what the path takes in
@@ -169,6 +177,22 @@ mod tests {
         path.rtt_nanos.store(rtt.as_nanos() as u64, Ordering::Relaxed);
         path.congestion_window.store(congestion_window, Ordering::Relaxed);
         path
+    }
+
+    #[tokio::test]
+    async fn only_an_acknowledgement_is_one() {
+        let path = Arc::new(PathStats::default());
+        let waits = path.clone();
+        let waiting = tokio::spawn(async move { waits.acknowledgement().await });
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+            path.acknowledged.notify_waiters();
+        }
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "time-outs are none");
+        path.acknowledged_at.store(1, Ordering::Relaxed);
+        path.acknowledged.notify_waiters();
+        waiting.await.unwrap();
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! What a request is answered with.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime};
+
+use rustix::fs::{CWD, Mode, mkfifoat};
 
 use crate::client::Bridge;
 use crate::common::{Serve, media};
@@ -210,4 +213,37 @@ fn with_a_title_only_that_one_is_shown() {
     assert_eq!(bridge.get("titles.json", &[]).json()["titles"].as_array().unwrap().len(), 1);
     assert_eq!(bridge.get("t/a.mp4", &[]).body, b"a.mp4");
     assert_eq!(bridge.get("t/b.mp4", &[]).status, 404);
+}
+
+#[test]
+fn what_is_live_is_never_the_same_and_has_a_size_once_it_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
+    let live = format!("cam.bin={}", fifo.display());
+    let mut serve = Serve::start(["--live", &live, "--live-linger", "0"]);
+    // It is waited for.
+    let waiting = serve.play(["--title", "cam.bin", "--wait", "60"]);
+    let bridge = std::thread::spawn(move || Bridge::of(waiting));
+    let mut producer = fs::File::options().write(true).open(&fifo).unwrap();
+    producer.write_all(b"on the air").unwrap();
+    let bridge = bridge.join().unwrap();
+    serve.wait_for("live_started");
+    for condition in [
+        &[][..],
+        &[("If-Modified-Since", "Fri, 31 Dec 9999 23:59:59 GMT")],
+        &[("If-None-Match", "*")],
+        &[("Range", "bytes=0-3")],
+    ] {
+        let answer = bridge.begin("GET", "t/cam.bin", condition);
+        assert_eq!(answer.status, 200, "{condition:?}");
+        for header in ["etag", "last-modified", "content-length"] {
+            assert_eq!(answer.header(header), "", "{condition:?}");
+        }
+        assert_eq!(answer.header("cache-control"), "no-store");
+    }
+    drop(producer);
+    serve.wait_for("live_ended");
+    let answer = bridge.get("t/cam.bin", &[("Range", "bytes=3-")]);
+    assert_eq!((answer.status, &answer.body[..]), (206, &b"the air"[..]));
 }

@@ -78,6 +78,8 @@ fn a_broadcast_has_to_come_from_somewhere() {
     mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
     let [one, other] = ["a", "b"].map(|title| format!("{title}={}", fifo.display()));
     refused(&["--live", &one, "--live", &other], 1, "a comes from there");
+    let inner = format!("a/b={}", fifo.display());
+    refused(&["--live", "a", "--live", &inner, "--record", "x"], 2, "a folder of the other's");
     let record = ["--record", file.to_str().unwrap()];
     refused(&[&["--live", &one], &record[..]].concat(), 1, "cannot record a");
 }

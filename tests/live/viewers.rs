@@ -2,7 +2,7 @@
 //! stands still costs the others nothing.
 
 use std::fs;
-use std::io::{BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Stdio};
 
 use crate::common::relay::Relay;
@@ -89,6 +89,94 @@ fn without_a_recording_one_that_rested_too_long_joins_anew() {
     assert!(told.contains("bytes of the broadcast are missing here"), "{told}");
     drop(place);
     writer.join().unwrap();
+}
+
+#[test]
+fn what_has_a_hole_is_not_called_whole() {
+    let mut place = Place::new(&["--live-window", "1MiB", "--live-linger", "0"]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 10_000)).unwrap();
+    place.serve.wait_for("live_started");
+    let mut play = place.serve.play(["--start", "0", "-o", "-", "--json"]);
+    let mut viewer = play.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut got = read(&mut viewer, 5_000).len();
+    producer.write_all(&bytes(10_000, MUCH)).unwrap();
+    // It joins anew and waits for more.
+    let stderr = BufReader::new(viewer.stderr.take().unwrap());
+    let mut stdout = viewer.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    let mut lines = stderr.lines().map(Result::unwrap);
+    lines.find(|line| line.contains("are missing here")).unwrap();
+    producer.write_all(&bytes(MUCH + 10_000, 1_000)).unwrap();
+    drop(producer);
+    let closed = lines.find(|line| line.contains(r#""event":"closed""#)).unwrap();
+    let closed: serde_json::Value = serde_json::from_str(&closed).unwrap();
+    assert_eq!((&closed["complete"], &closed["verified"]), (&false.into(), &false.into()));
+    assert_eq!(closed["why"], "parts of the broadcast are missing", "{closed}");
+    got += usize::try_from(reader.join().unwrap().unwrap()).unwrap();
+    assert_eq!(closed["bytes"], got, "all that was written");
+    assert_eq!(viewer.wait().unwrap().code(), Some(6));
+}
+
+#[test]
+fn a_player_that_joins_anew_is_as_patient_as_ever() {
+    let mut place = Place::new(&[]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 1_000)).unwrap();
+    place.serve.wait_for("live_started");
+    let relay = Relay::start(place.serve.port);
+    let mut command = common::quicstream(place.serve.certificate().parent().unwrap());
+    command.args(["play", "--port", &relay.port().to_string(), "--insecure", "--start", "0"]);
+    command.args(["-o", "-", "--json", "--connect-timeout", "2"]);
+    let mut viewer = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert_eq!(read(&mut viewer, 1_000), bytes(0, 1_000));
+    // Its producer has not come yet: at first there is nothing to join.
+    let other = Place::new(&[]);
+    place.serve.signal("-KILL");
+    relay.lead_to(other.serve.port);
+    let stderr = BufReader::new(viewer.stderr.take().unwrap());
+    let mut lines = stderr.lines().map(Result::unwrap);
+    lines.find(|line| line.contains("OPEN_NACK 7")).unwrap();
+    let mut other_producer = other.producer();
+    other_producer.write_all(&bytes(0, 500)).unwrap();
+    lines.find(|line| line.contains(r#""event":"accepted""#)).unwrap();
+    other_producer.write_all(&bytes(500, 500)).unwrap();
+    assert_eq!(read(&mut viewer, 500), bytes(500, 500));
+    viewer.kill().unwrap();
+    viewer.wait().unwrap();
+}
+
+#[test]
+fn the_printed_command_goes_on_with_a_joined_broadcast() {
+    let mut place = Place::new(&["--live-linger", "0"]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 5_000)).unwrap();
+    place.serve.wait_for("live_started");
+    let out = place.out();
+    let play = |args: &[&str]| {
+        let mut play = place.serve.play(["--title", "cam.bin", "-o", out.to_str().unwrap()]);
+        play.args(args);
+        play
+    };
+    let mut first = play(&["--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut events = BufReader::new(first.stdout.take().unwrap());
+    let mut next = |name: &str| loop {
+        let event = common::next_event(&mut events).unwrap();
+        if event["event"] == name {
+            return event;
+        }
+    };
+    next("accepted");
+    producer.write_all(&bytes(5_000, 5_000)).unwrap();
+    next("chunk");
+    let pid = rustix::process::Pid::from_child(&first);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    first.wait().unwrap();
+    let second = play(&[]).stdout(Stdio::piped()).spawn().unwrap();
+    producer.write_all(&bytes(10_000, 5_000)).unwrap();
+    drop(producer);
+    assert_exit(&second.wait_with_output().unwrap(), 0);
+    assert!(fs::read(&out).unwrap() == bytes(5_000, 10_000));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One stretch of one title into a sink, through as many sessions as it takes.
 
+mod first;
 mod resume_state;
 mod retry;
 mod session_driver;
@@ -8,15 +9,15 @@ mod silence;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::event::PlayEvent;
-use super::link::{self, Connected, Granted, Link, Opened, Tries, nearest, open};
+use super::link::{Link, Opened, Tries};
 use super::progress::{Reporter, Snapshot};
 use super::sink::Sink;
-use super::{Error, PlayCommand, PlaySettings, Start, Unverified};
-use crate::protocol::{CloseReason, NackCode, Version};
+use super::{Error, PlayCommand, PlaySettings, Start};
+use crate::protocol::{CloseReason, NackCode};
 use crate::session::client::{Discontinuity, End};
 use retry::{Loss, Retries};
 use session_driver::{FetchContext, Outcome, SessionDriver};
@@ -27,9 +28,6 @@ pub(super) use session_driver::Ended;
 
 /// The least time that a try to get a connection back has, however little of `retry_for` is left.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long it may take to find out what a server has instead of a title that it has not.
-const SUGGESTION_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A fetch under way.
 pub(super) struct Fetch<'a, R> {
@@ -75,9 +73,9 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
         let Some((origin, bytes)) = self.sink.resumed().cloned() else { return Ok(()) };
         let same_title = self.settings.title.is_none() || self.settings.title == origin.title;
         let same_start = match self.settings.start {
-            Start::Usual => origin.start == 0,
+            Start::Usual => origin.start == 0 || origin.joined,
             Start::Byte(start) => start == origin.start,
-            Start::Ago(_) => false,
+            Start::Ago(_) => origin.joined,
             Start::Fraction(_) => true,
         };
         if !same_title || !same_start {
@@ -141,12 +139,17 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                 Err(error) => Err(error),
             };
             if self.is_other_than_earlier(&ended) {
-                self.start_over(self.resume.start)?;
+                // Where to join another broadcast is for the server to say.
+                self.start_over(if self.resume.joined { 0 } else { self.resume.start })?;
                 continue;
             }
             if self.joins_anew(&ended) {
                 self.resume.join_anew();
                 continue;
+            }
+            if self.resume.is_between() && refusal(&ended) == Some(NackCode::NotKept as u16) {
+                // It has ended meanwhile, and not even its beginning is there to join.
+                return Err(Error::PartsMissing);
             }
             let Some(loss) = Loss::of(&ended, &self.resume) else { return ended };
             if loss.sends_away && self.link.pass_over(loss.others.as_deref()).await {
@@ -188,64 +191,6 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                 Ok(Some(opened))
             }
             None => Ok(None),
-        }
-    }
-
-    /// Gets a session from a server of which nothing is known yet.
-    async fn open_first(&mut self, answer_within: Duration) -> Result<Option<Opened>, Error> {
-        let link = self.link;
-        loop {
-            let asked_at = Instant::now();
-            let Some(connected) = self.unless_over(link.connect(answer_within)).await else {
-                return Ok(None);
-            };
-            let connected = connected?;
-            let granted = match self.open_on(&connected, answer_within).await {
-                Ok(Some(granted)) => return Ok(Some(Opened { connected, granted })),
-                none => none,
-            };
-            if !link.is_to_be_asked_again(connected, asked_at, &granted).await {
-                return granted.map(|_| None);
-            }
-        }
-    }
-
-    /// Asks for a first session on a connection.
-    async fn open_on(
-        &mut self,
-        connected: &Connected,
-        answer_within: Duration,
-    ) -> Result<Option<Granted>, Error> {
-        self.reporter.connected(connected.handle(), connected.fingerprint);
-        if connected.handle().version() == Version::V1 {
-            self.do_without_version_2()?;
-        } else if let (Start::Fraction(part), None) = (self.settings.start, self.resume.size)
-            && !self.find_start(connected, part).await?
-        {
-            return Ok(None);
-        }
-        self.reporter.requested(self.settings.open.clone());
-        let request = self.resume.request(self.settings);
-        let opened = open(connected.connection(), request, answer_within);
-        let opened = match self.unless_over(opened).await {
-            None => return Ok(None),
-            Some(opened) => opened,
-        };
-        let is_unknown = matches!(
-            &opened,
-            Err(Error::Session(End::Refused { code, .. })) if *code == NackCode::NoSuchTitle as u16
-        );
-        if !is_unknown {
-            return opened.map(Some);
-        }
-        if self.resume.has_title() {
-            return Err(self.no_such_title(connected).await);
-        }
-        let token = self.settings.token.as_ref();
-        let titles = link::titles(connected.connection(), token, self.link.answer_within());
-        match self.unless_over(titles).await {
-            None => Ok(None),
-            Some(titles) => Err(titles.map_or_else(|error| error, Error::TitleNeeded)),
         }
     }
 
@@ -292,61 +237,15 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
         unless_over(sink, commands, &mut resume.paused_by_user, future).await
     }
 
-    /// Says which titles come near to the one that the server does not have.
-    async fn no_such_title(&self, connected: &Connected) -> Error {
-        let titles =
-            link::titles(connected.connection(), self.settings.token.as_ref(), SUGGESTION_PATIENCE);
-        // A slow or a long answer is no reason to keep the user waiting.
-        let titles = timeout(SUGGESTION_PATIENCE, titles).await.ok().and_then(Result::ok);
-        let title = self.settings.title.clone().unwrap_or_default();
-        let nearest = nearest(&title, &titles.unwrap_or_default());
-        Error::NoSuchTitle { title, nearest }
-    }
-
-    /// Drops what version 1 cannot do, or says that it cannot.
-    fn do_without_version_2(&mut self) -> Result<(), Error> {
-        if self.settings.title.is_some() {
-            return Err(Error::NeedsVersion2("titles"));
-        }
-        if !matches!(self.settings.start, Start::Usual | Start::Byte(0)) {
-            return Err(Error::NeedsVersion2("start offset"));
-        }
-        if self.settings.require_digest {
-            return Err(Error::Unverified(Unverified::Version1));
-        }
-        // What came of this play is with its player, or in its file.
-        if self.resume.is_resumable() && self.resume.position > 0 {
-            return Err(Error::CannotContinue);
-        }
-        self.start_over(0).map_err(|_| Error::CannotContinue)
-    }
-
-    /// Finds out at which byte a part of the whole begins; false if the play is over before.
-    async fn find_start(&mut self, connected: &Connected, part: f64) -> Result<bool, Error> {
-        let open = self.settings.open.clone();
-        let options = self.resume.options();
-        let size = link::size(connected.connection(), open, options, self.link.answer_within());
-        let Some(size) = self.unless_over(size).await else { return Ok(false) };
-        let size = size?;
-        let start = (size as f64 * part) as u64;
-        // What an earlier play left may begin elsewhere.
-        if self.resume.start != start {
-            self.start_over(start)?;
-        }
-        Ok(true)
-    }
-
     /// Whether the server has other media than an earlier play got a part of.
     fn is_other_than_earlier(&self, ended: &Result<Ended, Error>) -> bool {
-        let end = match ended {
-            Ok(Ended::Session(end)) | Err(Error::Session(end)) => end,
-            _ => return false,
-        };
-        let other = match end {
-            End::Refused { code, .. } => *code == NackCode::MediaChanged as u16,
-            end => *end == End::Discontinuity(Discontinuity::Media),
-        };
-        other && !self.resume.is_resumable() && self.sink.resumed().is_some()
+        let is_discontinuity = matches!(
+            ended,
+            Ok(Ended::Session(End::Discontinuity(Discontinuity::Media)))
+                | Err(Error::Session(End::Discontinuity(Discontinuity::Media)))
+        );
+        let is_other = is_discontinuity || refusal(ended) == Some(NackCode::MediaChanged as u16);
+        is_other && !self.resume.is_resumable() && self.sink.resumed().is_some()
     }
 
     /// Whether a broadcast cannot be gone on with, into a player, which a new one will do for.
@@ -361,8 +260,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                     codes.contains(code)
                 }
                 End::Closed { reason, .. } => *reason == CloseReason::BEHIND,
-                End::Discontinuity(Discontinuity::Media) => true,
-                _ => false,
+                end => *end == End::Discontinuity(Discontinuity::Media),
             },
             _ => false,
         }
@@ -380,6 +278,15 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
             silence: &mut self.silence,
             tries: &mut self.tries,
         }
+    }
+}
+
+/// The code of OPEN_NACK, if that was the answer.
+fn refusal(ended: &Result<Ended, Error>) -> Option<u16> {
+    match ended {
+        Ok(Ended::Session(End::Refused { code, .. }))
+        | Err(Error::Session(End::Refused { code, .. })) => Some(*code),
+        _ => None,
     }
 }
 

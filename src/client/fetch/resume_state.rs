@@ -27,8 +27,14 @@ pub(in crate::client) struct ResumeState {
     end: Option<u64>,
     /// Where in the media the next byte belongs.
     pub(in crate::client) position: u64,
-    /// Bytes of a header that come before the media.
+    /// Bytes of a header that are still to come before the media.
     pub(in crate::client) header_left: u64,
+    /// Bytes of the header that came before the first byte of the media.
+    header: u64,
+    /// Whether the server chose where in a broadcast the play started.
+    pub(in crate::client) joined: bool,
+    /// Bytes that came of broadcasts that were left.
+    came: u64,
     /// Of a broadcast: to begin where a decoder can, so many milliseconds ago or earlier.
     start_ago: Option<u32>,
     /// Whether what came is not in one piece: of several broadcasts, or with a part missing.
@@ -47,8 +53,9 @@ pub(in crate::client) struct ResumeState {
     pub(in crate::client) paused_by_sink: bool,
     /// Whether a session was accepted under these terms.
     pub(in crate::client) accepted: bool,
-    /// Whether the newest session was paused: then it is no fault that no bytes came.
-    pub(in crate::client) was_paused: bool,
+    /// Whether the newest session was paused, or at the edge of a broadcast: then it is no fault that
+    /// no bytes came.
+    pub(in crate::client) was_quiet: bool,
 }
 
 /// What is missing of a broadcast that was left.
@@ -81,6 +88,9 @@ impl ResumeState {
             end: settings.end,
             position: start,
             header_left: 0,
+            header: 0,
+            joined: false,
+            came: 0,
             start_ago: match settings.start {
                 Start::Usual => Some(0),
                 Start::Ago(ago) => Some(u32::try_from(ago.as_millis()).unwrap_or(u32::MAX)),
@@ -95,7 +105,7 @@ impl ResumeState {
             paused_by_user: false,
             paused_by_sink: false,
             accepted: false,
-            was_paused: false,
+            was_quiet: false,
         }
     }
 
@@ -106,8 +116,8 @@ impl ResumeState {
             self.validator = Some(origin.validator.clone().into());
             self.digest = origin.digest;
         }
-        self.start = origin.start;
-        self.position = self.start.saturating_add(bytes);
+        (self.start, self.header, self.joined) = (origin.start, origin.header, origin.joined);
+        self.position = self.start.saturating_add(bytes.saturating_sub(origin.header));
     }
 
     /// Whether a lost session can be gone on with.
@@ -160,7 +170,8 @@ impl ResumeState {
             token: self.token.clone(),
             // A validator is only looked at together with an offset.
             start_offset: (!self.joins()).then_some(self.position),
-            start_ago: self.start_ago.filter(|_| self.joins()),
+            // Beside an offset it says that the play wants to hear how far a broadcast is.
+            start_ago: Some(self.start_ago.filter(|_| self.joins()).unwrap_or(0)),
             validator: self.known_validator().cloned(),
             digest: self.digest.filter(|_| self.validator.is_some()),
             end_offset: self.end,
@@ -185,10 +196,26 @@ impl ResumeState {
     /// Leaves a broadcast, for what is the newest of its title.
     pub(in crate::client) fn join_anew(&mut self) {
         self.is_patchwork = true;
+        self.came += self.position.saturating_sub(self.start);
         self.left_off = Some((self.validator.take(), self.position));
         self.digest = None;
         self.size = None;
         (self.start, self.position, self.start_ago) = (0, 0, Some(0));
+    }
+
+    /// Whether a broadcast was left and no other begun yet.
+    pub(in crate::client) fn is_between(&self) -> bool {
+        self.left_off.is_some()
+    }
+
+    /// Whether parts of the broadcast are missing in what came.
+    pub(in crate::client) fn is_patchwork(&self) -> bool {
+        self.is_patchwork
+    }
+
+    /// Bytes of media that came.
+    pub(in crate::client) fn bytes(&self) -> u64 {
+        self.came + self.position.saturating_sub(self.start)
     }
 
     /// Whether the media is compared with its digest: that is one of the whole.
@@ -205,9 +232,9 @@ impl ResumeState {
     pub(in crate::client) fn unverified(&self) -> Option<Unverified> {
         match self.digest {
             _ if !self.verify => Some(Unverified::NotWanted),
-            _ if self.start > 0 || self.end.is_some() || self.is_patchwork => {
-                Some(Unverified::Start)
-            }
+            _ if self.is_patchwork => Some(Unverified::Patchwork),
+            _ if self.start > 0 && self.joined => Some(Unverified::Joined),
+            _ if self.start > 0 || self.end.is_some() => Some(Unverified::Start),
             _ if self.version == Some(Version::V1) => Some(Unverified::Version1),
             None => Some(Unverified::NoDigest),
             Some(_) => None,
@@ -229,6 +256,8 @@ impl ResumeState {
         if self.joins() && options.live {
             self.start = options.start_offset.unwrap_or(0);
             self.position = self.start;
+            self.joined = true;
+            self.header = options.header_length.unwrap_or(0).into();
         }
         self.live = options.live;
         self.header_left = options.header_length.unwrap_or(0).into();
@@ -246,7 +275,8 @@ impl ResumeState {
     pub(in crate::client) fn origin(&self, server: String) -> Option<Origin> {
         let validator = self.validator.as_ref()?.to_vec();
         let (title, start, digest) = (self.title.clone(), self.start, self.digest);
-        Some(Origin { server, title, validator, start, digest })
+        let (header, joined) = (self.header, self.joined);
+        Some(Origin { server, title, validator, start, digest, header, joined })
     }
 }
 
@@ -301,6 +331,22 @@ mod tests {
         let earlier = resume.request(&settings()).earlier;
         assert_eq!((earlier.position, earlier.size), (40, Some(100)));
         assert_eq!(earlier.validator, Validator::new(b"a"));
+    }
+
+    #[test]
+    fn a_file_of_a_joined_broadcast_goes_on_behind_its_header() {
+        let usual = PlaySettings { start: Start::Usual, ..settings() };
+        let mut joined = ResumeState::new(&usual, 0, false);
+        assert_eq!((joined.options().start_offset, joined.options().start_ago), (None, Some(0)));
+        let live = Options { live: true, total_size: None, ..ack(1_000, b"a", 0) };
+        joined.accept(Version::V2, &Options { header_length: Some(300), ..live });
+        assert_eq!(joined.unverified(), Some(Unverified::Joined));
+        let origin = joined.origin("server".into()).unwrap();
+        let mut later = ResumeState::new(&usual, 0, false);
+        later.continue_from(&origin, 350);
+        assert_eq!(later.position, 1_050);
+        let options = later.options();
+        assert_eq!((options.start_offset, options.start_ago), (Some(1_050), Some(0)));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) struct Loss {
 impl Loss {
     /// Whether another session can repair that one ended like this.
     pub(super) fn of(ended: &Result<Ended, Error>, resume: &ResumeState) -> Option<Self> {
-        if resume.accepted && !resume.is_resumable() {
+        if resume.accepted && !resume.is_resumable() && !resume.is_between() {
             return None;
         }
         match ended {
@@ -124,9 +124,8 @@ impl Retries {
     pub(super) fn note(&mut self, resume: &mut ResumeState, now: Instant) {
         let moved = resume.position.saturating_sub(self.position) >= PROGRESS;
         let opened = resume.accepted && !self.accepted;
-        // While a session is paused it is no fault that no bytes come.
-        let was_paused = std::mem::take(&mut resume.was_paused);
-        if moved || opened || was_paused {
+        let was_quiet = std::mem::take(&mut resume.was_quiet);
+        if moved || opened || was_quiet {
             self.position = resume.position;
             self.accepted = resume.accepted;
             self.backoff = Backoff::new();
@@ -164,8 +163,10 @@ impl Retries {
             return None;
         }
         let spent = now.saturating_duration_since(self.since.unwrap_or(now));
+        let left = self.limit(resume, Some(loss)).saturating_sub(spent);
         let delay = self.backoff.next().max(loss.not_before);
-        (spent + delay <= self.limit(resume, Some(loss))).then_some(delay)
+        // The last try comes when the time is up.
+        (!left.is_zero() && loss.not_before <= left).then(|| delay.min(left))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::client::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
 use crate::client::progress::Reporter;
 use crate::client::sink::Sink;
 use crate::client::{Error, PlayCommand, PlaySettings};
-use crate::protocol::{CloseReason, OpenAck, Options, Payload, Pdu, Version};
+use crate::protocol::{CloseReason, Frame, OpenAck, Options, Payload, Pdu, Version};
 use crate::session::client::{Action, Cause, ClientSession, End, Input, State};
 use crate::transport::{ConnectionHandle, Incoming, Outgoing, ReceiveError};
 
@@ -135,6 +135,10 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
     /// Takes one step of the machine and does what it asks for.
     fn step(&mut self, input: Input) -> Option<Ended> {
         let before = self.machine.state();
+        // A heartbeat that answers none says that nothing of a broadcast has come.
+        if let Input::Frame(Frame::Pdu { pdu: Pdu::Heartbeat { echo: false, .. }, .. }) = &input {
+            self.context.resume.was_quiet |= self.context.resume.live;
+        }
         let (machine, actions) = self.machine.step(input, self.began.elapsed());
         self.machine = machine;
         let mut ended = None;
@@ -231,7 +235,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
     fn note_state(&mut self, before: State) {
         let state = self.machine.state();
         let resume = &mut *self.context.resume;
-        resume.was_paused |= matches!(state, State::Paused(_));
+        resume.was_quiet |= matches!(state, State::Paused(_));
         // What ends a paused session does not resume it.
         if state != State::Closed {
             resume.paused_by_sink = state == State::Paused(Cause::Sink);

@@ -88,6 +88,7 @@ pub(in crate::client) async fn size(
             Ok(size)
         }
         (_, Pdu::OpenNack(code, options)) => Err(refused(code, options)),
+        (_, Pdu::OpenAck(_, Options { live: true, .. })) => Err(Error::NoSize),
         _ => Err(Error::BrokenOff("how large the media is")),
     }
 }

@@ -32,6 +32,12 @@ pub struct Origin {
     /// The digest of the whole media, where the server said it.
     #[serde(default)]
     pub digest: Option<Digest>,
+    /// Bytes of the file that are a header, which is no part of the media.
+    #[serde(default)]
+    pub header: u64,
+    /// Whether the server chose where in a broadcast the file begins.
+    #[serde(default)]
+    pub joined: bool,
 }
 
 /// What stands in `NAME.part.json`.

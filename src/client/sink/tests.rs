@@ -94,7 +94,7 @@ async fn a_full_disk_is_told_and_waited_for() {
 fn origin() -> Origin {
     let title = Some("clip.mp4".to_owned());
     let (server, digest) = ("localhost:9000".into(), Some([7; 32]));
-    Origin { server, title, validator: vec![1, 2, 3], start: 0, digest }
+    Origin { server, title, validator: vec![1, 2, 3], start: 0, digest, header: 0, joined: false }
 }
 
 fn bytes(text: &'static str) -> Payload {

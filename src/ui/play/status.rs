@@ -64,8 +64,11 @@ impl Status {
         }
     }
 
-    /// How far behind its producer a broadcast is played.
+    /// How far behind its producer a broadcast is played, while that is heard of.
     pub(super) fn behind(&self) -> Option<String> {
+        if !matches!(self.snapshot.phase, PlayPhase::Streaming | PlayPhase::Paused) {
+            return None;
+        }
         let live = self.snapshot.live?;
         let missing = live.edge.saturating_sub(self.snapshot.position);
         let time = live.time_of(missing);
