@@ -285,7 +285,8 @@ fn a_list_that_does_not_end_is_no_list() {
         ("list-crowded", "too many entries"),
     ] {
         let Some(server) = TheirServer::start("v2_server.py", scenario, &[]) else { return };
-        let output = server.list(&[]);
+        // The server takes its time over so much.
+        let output = server.list(&["--connect-timeout", "60"]);
         assert_exit(&output, 6);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains(trouble), "{scenario}: {said}");

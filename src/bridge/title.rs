@@ -168,9 +168,9 @@ async fn play(
     let (_steer, commands) = mpsc::unbounded_channel();
     let mut begin = Some(begin);
     let report = |event| match event {
-        PlayEvent::Accepted { .. } => {
+        PlayEvent::Accepted { start: accepted, .. } => {
             if let Some(begin) = begin.take() {
-                let title = title.clone();
+                let (title, start) = (title.clone(), accepted.unwrap_or(start));
                 (bridge.report)(BridgeEvent::Request { request, title, start, end });
                 let _ = begin.send(());
             }

@@ -53,7 +53,9 @@ pub(super) fn listen(unwritten: impl Fn() -> u64 + Send + 'static) -> anyhow::Re
         let code = match (unwritten(), code) {
             (0, code) => code,
             (lost, code) => {
-                eprintln!("error: the last {lost} bytes to be recorded did not get to the disk");
+                eprintln!(
+                    "quicstream: error: the last {lost} bytes to be recorded did not get to the disk"
+                );
                 code.max(exit::FAILURE)
             }
         };
