@@ -112,7 +112,7 @@ pub enum Error {
     #[error("server.lb_key is set without server.lb_id: set the server's ID, too, or neither")]
     KeyWithoutServerId,
     /// Two broadcasts that exclude each other.
-    #[error("two of server.live (--live) {0}: each needs its own")]
+    #[error("two of server.live (--live) {0}")]
     LiveTwice(&'static str),
     /// Several titles, and no place for them.
     #[error("several titles go below a directory: name one with -o DIR/")]

@@ -302,10 +302,10 @@ fn live(layer: &Layer, notices: &mut Vec<Notice>) -> Result<LiveConfig, Error> {
     let broadcasts: Vec<_> = live.into_iter().map(|live| (live.title, live.path)).collect();
     let titles: BTreeSet<_> = broadcasts.iter().map(|(title, _)| title).collect();
     if titles.len() < broadcasts.len() {
-        return Err(Error::LiveTwice("have the same title"));
+        return Err(Error::LiveTwice("have the same title: each needs its own"));
     }
     if broadcasts.iter().filter(|(_, path)| path.is_none()).count() > 1 {
-        return Err(Error::LiveTwice("come from stdin"));
+        return Err(Error::LiveTwice("come from stdin: all but one need a FIFO, NAME=FIFO"));
     }
     let (window, linger) = (setting!(layer.server.live_window), setting!(layer.server.live_linger));
     let record = layer.server.record.clone();

@@ -169,7 +169,7 @@ impl Library {
 
     /// Opens what a client of version 1 gets, which cannot name a title: the only one, or of a
     /// directory the first by name that is audio or video, without what is in subdirectories; where
-    /// there is none, the first broadcast.
+    /// there is none, the first broadcast, of those that have begun if one has.
     ///
     /// # Errors
     /// As [`Library::open`] has them.
@@ -181,7 +181,7 @@ impl Library {
             None => Err(Error::NoSuchTitle),
             Some(_) => self.open_in_place(Wanted::First, bitrate).await,
         };
-        let first = self.live().min_by(|a, b| a.title().cmp(b.title()));
+        let first = self.live().min_by_key(|live| (live.is_waiting(), live.title()));
         match (in_place, first) {
             (Err(Error::NoMedia(_) | Error::NoSuchTitle), Some(first)) => self.open_live(first),
             // A recording goes by the broadcast's title.

@@ -146,6 +146,11 @@ impl Broadcaster {
         self.current().clone().filter(|broadcast| !broadcast.is_broken())
     }
 
+    /// Whether there is nothing to be watched yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.watchable().is_none()
+    }
+
     /// Whether there is something to be watched, or will be.
     pub(super) fn is_there(&self) -> bool {
         !self.is_closed.load(Ordering::Relaxed) || self.watchable().is_some()

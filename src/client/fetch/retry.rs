@@ -97,8 +97,8 @@ pub(super) struct Retries {
     /// How long to try to get a lost one back.
     retry_for: Duration,
     backoff: Backoff,
-    /// Where in the media the last progress ended.
-    position: u64,
+    /// Bytes that had come at the last progress.
+    bytes: u64,
     /// Whether there has been a session.
     accepted: bool,
     /// When the first loss since the last progress happened.
@@ -113,7 +113,7 @@ impl Retries {
             wait: settings.wait,
             retry_for: settings.retry_for,
             backoff: Backoff::new(),
-            position: resume.position,
+            bytes: resume.bytes(),
             accepted: false,
             since: None,
             failed_at: None,
@@ -122,11 +122,11 @@ impl Retries {
 
     /// Notes the end of a session, or of a try to get one.
     pub(super) fn note(&mut self, resume: &mut ResumeState, now: Instant) {
-        let moved = resume.position.saturating_sub(self.position) >= PROGRESS;
+        let moved = resume.bytes().saturating_sub(self.bytes) >= PROGRESS;
         let opened = resume.accepted && !self.accepted;
         let was_quiet = std::mem::take(&mut resume.was_quiet);
         if moved || opened || was_quiet {
-            self.position = resume.position;
+            self.bytes = resume.bytes();
             self.accepted = resume.accepted;
             self.backoff = Backoff::new();
             self.since = None;
@@ -253,6 +253,26 @@ mod tests {
                 delay.is_some()
             })
             .count()
+    }
+
+    #[test]
+    fn what_comes_of_a_new_broadcast_is_progress() {
+        let settings = settings(Duration::ZERO, SECOND * 4);
+        let mut resume = accepted(&settings);
+        let mut retries = Retries::new(&settings, &resume);
+        let mut now = Instant::now();
+        resume.position = 100 * PROGRESS;
+        for _ in 0..3 {
+            retries.note(&mut resume, now);
+            resume.join_anew();
+            let options = Options { validator: Some("b".into()), live: true, ..Options::default() };
+            resume.accept(Version::V2, &options);
+            resume.position += PROGRESS;
+            now += SECOND * 60;
+            retries.note(&mut resume, now);
+            let loss = Loss::of(&closed(CloseReason::SHUTDOWN), &resume).unwrap();
+            assert!(retries.delay(&loss, &resume, now).is_some());
+        }
     }
 
     #[test]

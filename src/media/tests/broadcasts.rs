@@ -44,7 +44,10 @@ async fn a_recording_goes_by_its_broadcast_whoever_asks() {
 #[tokio::test]
 async fn of_several_broadcasts_one_is_to_be_named() {
     let (library, live) = with_broadcasts(Library::new(None, 0).unwrap(), &["b.ts", "a.ts"]);
-    live.iter().for_each(|live| drop(live.send("x".into())));
+    assert!(matches!(library.open_first(1).await, Err(Error::NothingYet)));
+    live[0].send("x".into()).unwrap();
+    assert_eq!(library.open_first(1).await.unwrap().title(), "b.ts", "the other has not begun");
+    live[1].send("x".into()).unwrap();
     assert!(matches!(library.open(None, 1).await, Err(Error::TitleNeeded)));
     assert_eq!(library.open_first(1).await.unwrap().title(), "a.ts");
     assert_eq!(library.open(Some("b.ts"), 1).await.unwrap().title(), "b.ts");
