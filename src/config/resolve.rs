@@ -1,6 +1,5 @@
 //! From merged layers to what a command needs.
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,10 +8,10 @@ use std::time::Duration;
 use super::flags::{GenCert, Global, Play, Reporting, Serve};
 use super::settings::Layer;
 use super::stdout::is_stdout;
-use super::value::{LbKey, List, PlayerCommand};
+use super::value::{LbKey, PlayerCommand};
 use super::{
-    BridgeConfig, CertConfig, Credentials, Environment, Error, LiveConfig, ManyConfig, Notice,
-    PlayConfig, Report, ServeConfig, Verbosity, tls, tokens,
+    BridgeConfig, CertConfig, Credentials, Environment, Error, ManyConfig, Notice, PlayConfig,
+    Report, ServeConfig, Verbosity, tls, tokens,
 };
 use crate::client::{LinkSettings, Start, Target};
 use crate::protocol::{MAX_RETRY_WITH, OpenStream, Version};
@@ -36,6 +35,8 @@ macro_rules! setting {
         )))?
     };
 }
+
+mod live;
 
 /// What `serve` needs.
 ///
@@ -248,7 +249,7 @@ fn serve_config(
         load_balancing: None,
         media: layer.server.media.clone(),
         store_digests: setting!(layer.server.store_digests),
-        live: live(layer, notices)?,
+        live: live::live(layer, notices)?,
         generate: None,
         digests: None,
         tokens: None,
@@ -293,38 +294,6 @@ fn peers(layer: &Layer) -> Result<Option<String>, Error> {
     let peers: Vec<_> = peers.into_vec().into_iter().map(Address::from).collect();
     let text = peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     if text.len() > MAX_RETRY_WITH { Err(Error::TooManyPeers) } else { Ok(Some(text)) }
-}
-
-/// The broadcasts. No two have the same title, only one comes from stdin, and each can have a file
-/// of its own to be recorded to.
-fn live(layer: &Layer, notices: &mut Vec<Notice>) -> Result<LiveConfig, Error> {
-    let live = layer.server.live.clone().map(List::into_vec).unwrap_or_default();
-    let broadcasts: Vec<_> = live.into_iter().map(|live| (live.title, live.path)).collect();
-    let titles: BTreeSet<_> = broadcasts.iter().map(|(title, _)| title).collect();
-    if titles.len() < broadcasts.len() {
-        return Err(Error::LiveTwice("have the same title: each needs its own"));
-    }
-    if broadcasts.iter().filter(|(_, path)| path.is_none()).count() > 1 {
-        return Err(Error::LiveTwice("come from stdin: all but one need a FIFO, NAME=FIFO"));
-    }
-    let (window, linger) = (setting!(layer.server.live_window), setting!(layer.server.live_linger));
-    let record = layer.server.record.clone();
-    if record.is_some() {
-        let is_folder = |title: &&String| {
-            titles.range(format!("{title}/")..).next().is_some_and(|next| {
-                next.strip_prefix(title.as_str()).is_some_and(|rest| rest.starts_with('/'))
-            })
-        };
-        if titles.iter().copied().any(|title| is_folder(&title)) {
-            return Err(Error::LiveTwice(
-                "cannot be recorded: one's title is a folder of the other's",
-            ));
-        }
-        if broadcasts.is_empty() {
-            notices.push(Notice::NothingToRecord);
-        }
-    }
-    Ok(LiveConfig { broadcasts, window: window.get(), linger: linger.get(), record })
 }
 
 /// Seconds between heartbeats: at most a third of what ends a session or a connection, so that one
