@@ -50,8 +50,11 @@ const RECEIVE_RING: usize = 1024 * 1024;
 /// which hold no more than eight bursts of ten packets, one stream at an MTU of 1500 is slower by
 /// one part in twenty; 512 KiB are no faster.
 const SEND_RING: usize = 256 * 1024;
-/// How long a client may take over a handshake.
-const MAX_HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take over a handshake. A client that has the server's part of it takes it
+/// for done, and is never told that the server gave it up: s2n-quic does not send the token of a
+/// stateless reset in a handshake. So the server is more patient than clients that wait the default
+/// of 10 s for their connection and then for their session, however much is lost on the way.
+const MAX_HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// How much longer a handshake may take than its caller waits: the caller's words say more than
 /// the endpoint's.

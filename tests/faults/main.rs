@@ -103,6 +103,19 @@ fn thirty_percent_loss() {
 }
 
 #[test]
+fn a_handshake_that_takes_longer_than_a_client_waits_by_default() {
+    let place = Place::new(100_000, Faults { deaf: true, ..GOOD });
+    let mut play = place.play(0, &[]).spawn().unwrap();
+    place.path.wait_for_bytes(1);
+    // How long the way to the server is gone, not a wait for anything.
+    thread::sleep(Duration::from_secs(11));
+    place.path.set(GOOD);
+    let code = play.wait().unwrap().code();
+    place.assert_never_wrong(0, code);
+    assert_eq!(code, Some(0));
+}
+
+#[test]
 fn thirty_percent_corruption() {
     let place = Place::new(100_000, Faults { corruption: 0.3, ..GOOD });
     place.assert_complete(4, &[]);

@@ -32,6 +32,8 @@ pub(crate) struct Faults {
     pub(crate) bits_per_second: u64,
     /// The largest packet, with 28 bytes of headers of IPv4 and UDP.
     pub(crate) mtu: usize,
+    /// Nothing gets to the server but the first packet of each client.
+    pub(crate) deaf: bool,
 }
 
 impl Faults {
@@ -43,6 +45,7 @@ impl Faults {
         delay: Duration::ZERO,
         bits_per_second: 0,
         mtu: usize::MAX,
+        deaf: false,
     };
 }
 
@@ -173,6 +176,9 @@ impl Carrier {
         let faults = *self.shared.faults.lock().unwrap();
         let now = Instant::now();
         if self.random.random_bool(faults.loss) || packet.bytes.len() + 28 > faults.mtu {
+            return;
+        }
+        if faults.deaf && packet.to_server && self.far.contains_key(&packet.client) {
             return;
         }
         let mut due = now + faults.delay;
