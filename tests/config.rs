@@ -534,8 +534,14 @@ fn a_url_and_a_flag_do_not_say_the_same_twice() {
         let refused = refusal(&[&[&*pinned], flags].concat());
         assert!(refused.contains("the URL's pin says whom to trust"), "{refused}");
     }
-    assert!(refusal(&[&pinned, "--title", "film.mp4"]).contains("title is given twice"));
-    assert!(refusal(&[&pinned, "--list"]).contains("--list shows every title"));
+    for flags in [["--title", "x"].as_slice(), &["--all", "-o", "d/"]] {
+        let refused = refusal(&[&[&*pinned], flags].concat());
+        assert!(refused.contains("the URL has another title"), "{refused}");
+    }
+    // A server of one title prints a URL that has it.
+    let title = place.play(&[&pinned, "--title", "film.mp4"]).unwrap().client.title;
+    assert_eq!(title.as_deref(), Some("film.mp4"));
+    assert!(place.play(&[&pinned, "--list"]).unwrap().list);
     assert!(refusal(&[&pinned, "-p", "1"]).contains("port is given twice"));
 }
 

@@ -97,7 +97,7 @@ pub(super) async fn link(link: &Link, requests: &Fetches) -> Response<Body> {
         /// Media bytes that came so far.
         bytes: u64,
     }
-    let connection = link.connection().await;
+    let connection = link.connection();
     let path = connection.as_ref().map(|connection| connection.path());
     let state = match path {
         _ if requests.is_reconnecting() => "reconnecting",

@@ -117,7 +117,8 @@ impl Producer {
                 |error| anyhow::Error::new(error).context(format!("{title} cannot be broadcast"));
             match input {
                 Input::Stdin(mut stdin) => {
-                    let failure = match pass(&mut stdin, &send) {
+                    let has_more = |stdin: &File| is_readable(stdin, None);
+                    let failure = match pass(&mut stdin, &has_more, &send) {
                         Ok(()) => {
                             end("it is over".to_owned(), None);
                             None
@@ -136,7 +137,7 @@ impl Producer {
                     broadcaster.close();
                     ended(failure);
                     // Whoever goes on writing is not made to wait.
-                    let _ = discard(&mut stdin);
+                    let _ = discard(&mut stdin, &has_more);
                 }
                 Input::Fifo(fifo) => {
                     let refuse = |error: media::Error| {
@@ -172,12 +173,13 @@ fn follow(
             waits_until = None;
             continue;
         };
-        match pass(&mut writers, send) {
+        let has_more = |writers: &File| fifo.has_more(writers);
+        match pass(&mut writers, &has_more, send) {
             Ok(()) => {}
             Err(Interrupted::Io(error)) => return Err(error),
             Err(Interrupted::Refused(error)) => {
                 refuse(error);
-                discard(&mut writers)?;
+                discard(&mut writers, &has_more)?;
             }
         }
         fifo.let_go(writers);
@@ -185,14 +187,15 @@ fn follow(
     }
 }
 
-/// Sends what comes, to the end.
+/// Sends what comes, to the end. `has_more` waits for it, and says whether any is to be expected.
 fn pass(
     input: &mut File,
+    has_more: &impl Fn(&File) -> io::Result<bool>,
     send: &impl Fn(Bytes) -> Result<(), media::Error>,
 ) -> Result<(), Interrupted> {
     make_room(input);
     let mut block = BytesMut::new();
-    loop {
+    while has_more(input)? {
         if block.is_empty() {
             block = BytesMut::zeroed(BLOCK);
         }
@@ -200,9 +203,10 @@ fn pass(
         let read = fill(input, &mut block, &mut filled, PIECE_TIME);
         send(block.split_to(filled).freeze())?;
         if read? == Filled::ToTheEnd {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 /// Lets a pipe take more before its writer has to wait. What cannot be made larger does as it is.
@@ -222,37 +226,33 @@ enum Filled {
     ToTheEnd,
 }
 
-/// Reads into a block until it is full, or `time` is over since the first byte. `filled` counts the
-/// bytes, whatever goes wrong.
+/// Reads what there is into a block until it is full, or `time` is over since the first byte.
+/// `filled` counts the bytes, whatever goes wrong.
 fn fill(
     input: &mut File,
     block: &mut [u8],
     filled: &mut usize,
     time: Duration,
 ) -> io::Result<Filled> {
-    let mut until: Option<Instant> = None;
-    while *filled < block.len() {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        if !is_readable(input, left)? {
-            break;
-        }
+    let until = Instant::now() + time;
+    loop {
         match input.read(block.get_mut(*filled..).unwrap_or_default()) {
             Ok(0) => return Ok(Filled::ToTheEnd),
-            Ok(read) => {
-                *filled += read;
-                until = until.or_else(|| Instant::now().checked_add(time));
-            }
+            Ok(read) => *filled += read,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
+        let left = until.saturating_duration_since(Instant::now());
+        if *filled == block.len() || !is_readable(input, Some(left))? {
+            return Ok(Filled::Partly);
+        }
     }
-    Ok(Filled::Partly)
 }
 
 /// Reads to the end, and keeps nothing.
-fn discard(input: &mut File) -> io::Result<()> {
+fn discard(input: &mut File, has_more: &impl Fn(&File) -> io::Result<bool>) -> io::Result<()> {
     let mut block = BytesMut::zeroed(BLOCK);
-    while fill(input, &mut block, &mut 0, Duration::MAX)? == Filled::Partly {}
+    while has_more(input)? && fill(input, &mut block, &mut 0, PIECE_TIME)? == Filled::Partly {}
     Ok(())
 }

@@ -27,8 +27,13 @@ impl Fifo {
     /// # Errors
     /// It is not there, or no FIFO.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        if !path.metadata()?.file_type().is_fifo() {
-            bail!("it is not a FIFO; make one with mkfifo");
+        match path.metadata() {
+            Ok(metadata) if metadata.file_type().is_fifo() => {}
+            Ok(_) => bail!("it is not a FIFO; make one with mkfifo"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                bail!("it is not there; make one with mkfifo")
+            }
+            Err(error) => return Err(error.into()),
         }
         Ok(Self { path: path.to_owned(), file: Some(open(path).context("it cannot be read")?) })
     }
@@ -71,11 +76,31 @@ impl Fifo {
         }
     }
 
+    /// Waits until there is something to be read of these writers, or the end; returns false if the
+    /// path leads to another FIFO, for which they are silent too long.
+    ///
+    /// # Errors
+    /// The system cannot wait.
+    pub(super) fn has_more(&self, writers: &File) -> io::Result<bool> {
+        while !is_readable(writers, Some(CHECK))? {
+            if self.is_replaced(writers) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Takes note that the writers of `gone` have left. A new one hears of no writer that has left.
     pub(super) fn let_go(&mut self, gone: File) {
         // There is always one: a writer without a reader is killed.
         self.file = open(&self.path).ok();
         drop(gone);
+    }
+
+    /// Whether the path leads to a FIFO that is not `file`.
+    fn is_replaced(&self, file: &File) -> bool {
+        let is_fifo = self.path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
+        is_fifo && !self.is_there(file)
     }
 
     /// Whether the path leads to `file`.

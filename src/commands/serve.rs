@@ -61,7 +61,8 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     drop(guard);
     let recorded = live.clone();
     let unwritten = move || recorded.iter().map(|live| live.unwritten()).sum();
-    let Stop { shutdown, reloads } = stop::listen(unwritten)?;
+    let piped = producers.iter().any(Producer::is_stdin).then(CancellationToken::new);
+    let Stop { shutdown, reloads } = stop::listen(piped.clone(), unwritten)?;
 
     let sessions = Arc::new(Sessions::default());
     let ui = ui::serve(config.report, sessions.clone()).context("cannot start")?;
@@ -93,7 +94,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     // Why the one broadcast that there is cannot be.
     let (refuse, refused) = mpsc::channel();
     let workers = RunningWorkers::start(workers, &server, &shutdown).context("cannot start")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         if let Some(job) = JobSignals::listen().context("cannot listen for signals")? {
             let events = ui.sender();
             tokio::spawn(job.heed(move || events.redraw()));
@@ -106,16 +107,17 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
             let events = ui.sender();
             let (shutdown, server) = (shutdown.clone(), server.clone());
             let (over, is_over) = oneshot::channel();
-            let refuse = refuse.clone();
+            let (refuse, piped) = (refuse.clone(), piped.clone());
             tokio::spawn(async move {
                 match is_over.await {
-                    Ok(None) if !has_more => end_after_last(&server, &shutdown).await,
-                    Ok(Some(error)) if !has_more => {
-                        let _ = refuse.send(error);
-                        shutdown.cancel();
-                    }
+                    Ok(None) => {}
+                    Ok(Some(error)) if !has_more => _ = refuse.send(error),
                     Ok(Some(error)) => tracing::error!("{error:#}"),
-                    Ok(None) | Err(_) => {}
+                    Err(_) => return,
+                }
+                piped.iter().for_each(CancellationToken::cancel);
+                if !has_more {
+                    end_after_last(&server, &shutdown).await;
                 }
             });
             let report = move |event| events.send(event);
@@ -143,12 +145,13 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
             let _ = admin.await;
         }
         anyhow::Ok(served.and(others_served)?)
-    })?;
+    });
     // What is to be recorded has come; how long the disk may take is for the user to say.
     live.iter().for_each(|live| live.flush());
     // What else waits for a disk must not keep us.
     runtime.shutdown_background();
     ui.finish(None);
+    served?;
     refused.try_recv().map_or(Ok(exit::DONE), Err)
 }
 

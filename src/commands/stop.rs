@@ -8,7 +8,7 @@ use anyhow::Context;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Interrupts;
@@ -19,6 +19,9 @@ use crate::{exit, ui};
 /// How long the end in good order may take. The thread of the endpoint may be stuck in a call to a
 /// file system that hangs.
 const PATIENCE: Duration = Duration::from_millis(4500);
+
+/// How long the end of what is piped in is waited for, and then for its viewers to have it.
+const PIPE_TIME: Duration = Duration::from_secs(1);
 
 /// What signals ask of a server.
 pub(super) struct Stop {
@@ -32,9 +35,15 @@ pub(super) struct Stop {
 /// patience, ends the process at once. SIGHUP has files read anew, unless it comes because the
 /// terminal is gone.
 ///
+/// `piped` is cancelled when nothing more is piped in. A Ctrl-C that ends the server also ends who
+/// writes into the pipe: then the broadcast is over, and its viewers are not to wait for the server.
+///
 /// It listens on a thread of its own, which no disk can make wait. `unwritten` says how many bytes
 /// are still to go to one: what is lost of them is no end in good order.
-pub(super) fn listen(unwritten: impl Fn() -> u64 + Send + 'static) -> anyhow::Result<Stop> {
+pub(super) fn listen(
+    piped: Option<CancellationToken>,
+    unwritten: impl Fn() -> u64 + Send + 'static,
+) -> anyhow::Result<Stop> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot listen for signals")?;
     let guard = runtime.enter();
@@ -44,10 +53,19 @@ pub(super) fn listen(unwritten: impl Fn() -> u64 + Send + 'static) -> anyhow::Re
     let stop = Stop { shutdown: shutdown.clone(), reloads: signals.reload.subscribe() };
     let attend = async move {
         signals.next().await;
-        shutdown.cancel();
+        let until = Instant::now() + PATIENCE;
+        let end_in_order = async {
+            if let Some(piped) = piped
+                && timeout(PIPE_TIME, piped.cancelled()).await.is_ok()
+            {
+                let _ = timeout(PIPE_TIME, shutdown.cancelled()).await;
+            }
+            shutdown.cancel();
+            sleep_until(until).await;
+        };
         let code = tokio::select! {
             () = signals.next() => exit::INTERRUPTED,
-            () = sleep(PATIENCE) => exit::DONE,
+            () = end_in_order => exit::DONE,
         };
         ui::restore_terminal();
         let code = match (unwritten(), code) {

@@ -103,7 +103,7 @@ pub enum Error {
     #[error("the port is given twice, after the server's name and with --port: keep one")]
     PortTwice,
     /// Two titles.
-    #[error("the title is given twice, in the URL and with --title: keep one")]
+    #[error("the URL has another title than --title or --all: keep one")]
     TitleTwice,
     /// What should be the key of a balancer is none.
     #[error("server.lb_key: {0}")]
@@ -120,9 +120,6 @@ pub enum Error {
     /// Several titles from somewhere in the middle.
     #[error("--start is for one title: leave it out, or name only one")]
     ManyFromTheMiddle,
-    /// A title to play, and all of them to list.
-    #[error("--list shows every title: leave out the one in the URL")]
-    TitleAndList,
     /// A URL with a fingerprint, and a flag that says whom to trust.
     #[error("the URL's pin says whom to trust: leave it out, or --pin, --ca and --insecure")]
     PinTwice,

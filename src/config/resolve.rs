@@ -153,11 +153,11 @@ fn refuse_contradictions(flags: &Play) -> Result<(), Error> {
     if port.is_some() && flags.client.port.is_some() {
         return Err(Error::PortTwice);
     }
-    if title.is_some() && (flags.all || !flags.titles.is_empty()) {
+    // The URL that a server of one title prints has that title.
+    if let Some(title) = title
+        && (flags.all || flags.titles.iter().any(|other| other != title))
+    {
         return Err(Error::TitleTwice);
-    }
-    if title.is_some() && flags.list {
-        return Err(Error::TitleAndList);
     }
     if pin.is_some() && (trust.pin.is_some() || trust.ca.is_some() || trust.insecure.is_some()) {
         return Err(Error::PinTwice);

@@ -132,7 +132,7 @@ settings! {
             /// Seconds that a broadcast goes on without the writer of its FIFO [default: 5]
             #[arg(long, value_name = "SECS", help_heading = "Advanced", hide_short_help = true)]
             live_linger: Seconds<0, DAY_MS>,
-            /// The highest bitrate to offer, in bit/s, such as 4M [default: 500000]
+            /// The highest bitrate to grant, in bit/s, such as 4M [default: 500000]
             #[arg(long, value_name = "BPS", help_heading = "Session")]
             bitrate: BitRate<u32, 1, { u32::MAX as u64 }>,
             /// The most that a connection is sent, in bit/s, whatever its client asks for; 0 is no

@@ -202,14 +202,15 @@ impl Library {
         self.place.as_ref()?.digest_behind(title, validator)
     }
 
-    /// All that can be opened, sorted by title, as it was at most five seconds ago, and since the last
-    /// broadcast began or ended. This opens
-    /// every file once: for 100,000 it takes about 0.6 s of one thread, which is not the caller's,
-    /// and 12 MiB. There is one walk at a time, and all who ask meanwhile get the same.
+    /// All that can be opened, sorted by title. What a directory has is at most five seconds old,
+    /// unless a broadcast has begun or ended since: then it is looked at anew.
+    ///
+    /// This opens every file once: for 100,000 it takes about 0.6 s of one thread, which is not the
+    /// caller's, and 12 MiB. There is one walk at a time, and all who ask meanwhile get the same.
     ///
     /// # Errors
-    /// The directory or the bucket cannot be read to its end, or the server is in trouble; that is in the log
-    /// then. What is wrong with a single title only leaves it out.
+    /// The directory or the bucket cannot be read to its end, or the server is in trouble; that is in
+    /// the log then. What is wrong with a single title only leaves it out.
     pub async fn catalogue(self: &Arc<Self>) -> Result<Arc<[Entry]>, Error> {
         // Only where there may be any number of titles it costs something to look.
         let costs = self.place.as_ref().is_some_and(|place| place.only_title().is_none());

@@ -87,7 +87,8 @@ impl Broadcaster {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends bytes to all viewers. The first ones after an end begin a new broadcast.
+    /// Sends bytes to all viewers. The first ones after an end begin a new broadcast. This and
+    /// [`Broadcaster::end`] are for one thread, its producer's.
     ///
     /// # Errors
     /// [`Error::NotFragmented`]: they are not sent, and nothing that its producer adds is any better.
@@ -95,15 +96,16 @@ impl Broadcaster {
         if bytes.is_empty() {
             return Ok(None);
         }
-        let mut current = self.current();
-        let going_on = current.as_ref().filter(|broadcast| !broadcast.has_ended()).cloned();
+        let going_on = self.current().clone().filter(|broadcast| !broadcast.has_ended());
         let started = going_on.is_none().then_some(LiveEvent::Started);
         let broadcast = going_on.unwrap_or_else(|| self.begin());
         broadcast.append(bytes.clone())?;
         if let (Some(recorder), Some(recording)) = (&self.recorder, &broadcast.recording) {
             recorder.record(recording, &bytes);
         }
-        *current = Some(broadcast);
+        if started.is_some() {
+            *self.current() = Some(broadcast);
+        }
         Ok(started)
     }
 
@@ -115,8 +117,7 @@ impl Broadcaster {
     /// Ends the broadcast, if there is one. Its viewers get what is left of it; where its producer
     /// could not be read any further, they hear that the rest is missing.
     pub fn end(&self, broken: Option<Arc<io::Error>>) -> Option<LiveEvent> {
-        let current = self.current();
-        let broadcast = current.as_ref().filter(|broadcast| !broadcast.has_ended())?;
+        let broadcast = self.current().clone().filter(|broadcast| !broadcast.has_ended())?;
         Some(LiveEvent::Ended(broadcast.end(broken)))
     }
 

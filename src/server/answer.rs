@@ -13,7 +13,7 @@ use crate::session::server::Refusal;
 /// What a question comes to.
 pub(super) enum Answer {
     /// To OPEN_STREAM.
-    Grant(Result<Grant, Refusal>),
+    Grant(Result<Box<Grant>, Refusal>),
     /// To LIST.
     Catalogue(Result<Arc<[Entry]>, Refusal>),
 }
@@ -32,7 +32,7 @@ impl PendingAnswer {
     ) {
         let context = context.clone();
         self.ask(context.clone(), async move {
-            Answer::Grant(Grant::new(&context, &open, &options).await)
+            Answer::Grant(Grant::new(&context, &open, &options).await.map(Box::new))
         });
     }
 

@@ -227,7 +227,7 @@ impl Driver {
         match answer {
             Answer::Grant(Ok(grant)) => {
                 self.context.note_session();
-                self.sender.open(grant)
+                self.sender.open(*grant)
             }
             Answer::Grant(Err(refusal)) => Input::Refused(refusal),
             Answer::Catalogue(Ok(entries)) => {

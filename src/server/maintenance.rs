@@ -83,11 +83,14 @@ impl Server {
     /// Says which broadcasts grow faster than they may be sent, each once until it does no more.
     fn warn_of_fast_broadcasts(&self, too_fast: &mut BTreeSet<String>) {
         let most = self.settings.most_of_a_broadcast();
+        // One that is over is not among them any more.
+        let known = std::mem::take(too_fast);
         for live in self.library.broadcasts() {
             let bitrate = live.bitrate.map_or(0, u64::from);
             if most == 0 || bitrate <= most {
-                too_fast.remove(&live.title);
-            } else if too_fast.insert(live.title.clone()) {
+                continue;
+            }
+            if !known.contains(&live.title) {
                 warn!(
                     "the broadcast {:?} comes at {bitrate} bit/s, and no viewer may have more than \
                      {most} bit/s: they fall behind until what they need is not kept any more \
@@ -95,6 +98,7 @@ impl Server {
                     live.title
                 );
             }
+            too_fast.insert(live.title);
         }
     }
 

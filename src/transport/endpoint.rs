@@ -56,6 +56,12 @@ const SEND_RING: usize = 256 * 1024;
 /// of 10 s for their connection and then for their session, however much is lost on the way.
 const MAX_HANDSHAKE: Duration = Duration::from_secs(30);
 
+/// What a round trip is taken to be before one was measured. RFC 9002, section 6.2.2, has 333 ms, so
+/// that a first packet that is lost costs a second, and the next ones two, and four, until too few
+/// are sent for a path that loses many. On one with a longer round trip than three times this, some
+/// packets of the handshake are sent twice.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+
 /// How much longer a handshake may take than its caller waits: the caller's words say more than
 /// the endpoint's.
 const HANDSHAKE_SLACK: Duration = Duration::from_secs(1);
@@ -266,6 +272,7 @@ fn limits(settings: &TransportSettings) -> Limits {
     limits
         .with_max_idle_timeout(settings.idle_timeout)
         .and_then(|limits| limits.with_max_keep_alive_period(settings.idle_timeout / 3))
+        .and_then(|limits| limits.with_initial_round_trip_time(INITIAL_RTT))
         .unwrap_or(limits)
 }
 

@@ -92,6 +92,30 @@ fn film() -> Vec<u8> {
 const FLAGS: &str = "-movflags frag_keyframe+empty_moov+default_base_moof";
 
 #[test]
+fn the_ctrl_c_that_ends_who_pipes_something_in_ends_the_broadcast_and_not_its_viewers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut serve = Serve::start_as(
+        |mut command| {
+            command.stdin(Stdio::piped());
+            command
+        },
+        ["--live", "pipe.bin"],
+    );
+    let mut stdin = serve.stdin();
+    stdin.write_all(&bytes(0, 5_000)).unwrap();
+    serve.wait_for("live_started");
+    let out = dir.path().join("out");
+    let mut viewer = serve.play(["--start", "0", "-o", out.to_str().unwrap()]).spawn().unwrap();
+    serve.wait_for("session_opened");
+    serve.signal("-INT");
+    stdin.write_all(&bytes(5_000, 5_000)).unwrap();
+    drop(stdin);
+    assert_eq!(viewer.wait().unwrap().code(), Some(0));
+    assert!(fs::read(&out).unwrap() == bytes(0, 10_000));
+    assert_eq!(serve.wait(), Some(0));
+}
+
+#[test]
 fn a_plain_mp4_from_a_fifo_is_refused_and_the_next_writer_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let (fifo, log) = (dir.path().join("fifo"), dir.path().join("log"));
@@ -176,8 +200,16 @@ fn a_fifo_that_is_made_anew_is_read_and_what_takes_its_place_is_not() {
     // While nobody writes.
     fs::remove_file(&fifo).unwrap();
     make();
-    place.producer().write_all(&bytes(3_000, 1_000)).unwrap();
-    assert_eq!(read(&mut viewer, 1_000), bytes(3_000, 1_000));
+    place.producer().write_all(&bytes(3_000, 500)).unwrap();
+    assert_eq!(read(&mut viewer, 500), bytes(3_000, 500));
+
+    // While a writer is there that says nothing.
+    let silent = place.producer();
+    fs::remove_file(&fifo).unwrap();
+    make();
+    place.producer().write_all(&bytes(3_500, 500)).unwrap();
+    assert_eq!(read(&mut viewer, 500), bytes(3_500, 500));
+    drop(silent);
 
     // A file would be read again and again.
     let mut producer = place.producer();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::Fetch;
 use crate::client::event::PlayEvent;
-use crate::client::link::{self, Connected, Granted, Opened, nearest, open};
+use crate::client::link::{self, Again, Connected, Granted, Opened, nearest, open};
 use crate::client::{Error, Start, Unverified};
 use crate::protocol::{NackCode, Version};
 use crate::session::client::End;
@@ -21,8 +21,8 @@ impl<R: FnMut(PlayEvent)> Fetch<'_, R> {
         answer_within: Duration,
     ) -> Result<Option<Opened>, Error> {
         let link = self.link;
+        let mut again = Again::default();
         loop {
-            let asked_at = Instant::now();
             let Some(connected) = self.unless_over(link.connect(answer_within)).await else {
                 return Ok(None);
             };
@@ -31,7 +31,7 @@ impl<R: FnMut(PlayEvent)> Fetch<'_, R> {
                 Ok(Some(granted)) => return Ok(Some(Opened { connected, granted })),
                 none => none,
             };
-            if !link.is_to_be_asked_again(connected, asked_at, &granted).await {
+            if !again.is_worth(link.let_go(connected, &granted).await) {
                 return granted.map(|_| None);
             }
         }

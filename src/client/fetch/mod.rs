@@ -41,6 +41,16 @@ pub(super) struct Fetch<'a, R> {
     pub(super) resume: ResumeState,
 }
 
+/// What follows when a session is lost.
+enum Next {
+    /// It is tried to get it back.
+    Try,
+    /// It stays lost.
+    GiveUp,
+    /// The play is over.
+    Stop,
+}
+
 impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
     pub(super) fn new(
         link: &'a Link,
@@ -102,11 +112,15 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
     pub(super) async fn run(&mut self) -> Result<Ended, Error> {
         let mut retries = Retries::new(self.settings, &self.resume);
         let mut left = Duration::MAX;
+        let mut asked_at = Instant::now();
         let mut moved = None;
         loop {
             let opened = match moved.take() {
                 Some(opened) => Ok(Some(opened)),
-                None => self.open(left).await,
+                None => {
+                    asked_at = Instant::now();
+                    self.open(left).await
+                }
             };
             let outcome = match opened {
                 Ok(Some(opened)) => self.stream(opened).await,
@@ -114,7 +128,9 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                 Err(error) => Err(error),
             };
             self.tries.give_up();
-            retries.note(&mut self.resume, Instant::now());
+            if retries.note(&mut self.resume, Instant::now()) {
+                self.link.note_progress();
+            }
             let ended = match outcome {
                 Ok(Outcome::Moved(opened))
                     if retries.left(&self.resume, Instant::now()).is_zero() =>
@@ -143,36 +159,62 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                 self.start_over(if self.resume.joined { 0 } else { self.resume.start })?;
                 continue;
             }
-            if self.joins_anew(&ended) {
+            let loss = if self.joins_anew(&ended) {
                 self.resume.join_anew();
-                continue;
-            }
-            if self.resume.is_between() && refusal(&ended) == Some(NackCode::NotKept as u16) {
+                Loss::joining_anew(&ended)
+            } else if self.resume.is_between() && refusal(&ended) == Some(NackCode::NotKept as u16)
+            {
                 // It has ended meanwhile, and not even its beginning is there to join.
                 return Err(Error::PartsMissing);
-            }
-            let Some(loss) = Loss::of(&ended, &self.resume) else { return ended };
-            if loss.sends_away && self.link.pass_over(loss.others.as_deref()).await {
-                self.reporter.reconnecting(
-                    retries.attempt(),
-                    Duration::ZERO,
-                    self.resume.position,
-                    loss.cause,
-                );
-                left = retries.left(&self.resume, Instant::now()).max(LEAST_PATIENCE);
-                continue;
-            }
-            if loss.waits_for_user && !self.wait_for_resume(&loss).await {
-                return Ok(Ended::Session(End::Stopped));
-            }
-            let Some(delay) = retries.delay(&loss, &self.resume, Instant::now()) else {
-                return ended;
+            } else {
+                match Loss::of(&ended, &self.resume) {
+                    Some(loss) => loss,
+                    None => return ended,
+                }
             };
-            self.reporter.reconnecting(retries.attempt(), delay, self.resume.position, loss.cause);
-            if self.unless_over(sleep(delay)).await.is_none() {
-                return Ok(Ended::Session(End::Stopped));
+            match self.before_next_try(loss, asked_at, &mut retries).await {
+                Next::Try => {
+                    left = retries.left(&self.resume, Instant::now()).max(LEAST_PATIENCE);
+                }
+                Next::GiveUp => return ended,
+                Next::Stop => return Ok(Ended::Session(End::Stopped)),
             }
-            left = retries.left(&self.resume, Instant::now()).max(LEAST_PATIENCE);
+        }
+    }
+
+    /// Does what is to be done before a lost session can be tried to get back, which was asked for
+    /// then, and waits for as long as that takes.
+    async fn before_next_try(
+        &mut self,
+        loss: Loss,
+        asked_at: Instant,
+        retries: &mut Retries,
+    ) -> Next {
+        if loss.sends_away && !retries.left(&self.resume, Instant::now()).is_zero() {
+            let passed_over = self.link.pass_over(asked_at, loss.others.as_deref());
+            match self.unless_over(passed_over).await {
+                None => return Next::Stop,
+                Some(true) => {
+                    let (attempt, position) = (retries.attempt(), self.resume.position);
+                    self.reporter.reconnecting(attempt, Duration::ZERO, position, loss.cause);
+                    return Next::Try;
+                }
+                Some(false) => {}
+            }
+        }
+        if loss.waits_for_user && !self.wait_for_resume(&loss).await {
+            return Next::Stop;
+        }
+        let Some(delay) = retries.delay(&loss, &self.resume, Instant::now()) else {
+            return Next::GiveUp;
+        };
+        if delay.is_zero() {
+            return Next::Try;
+        }
+        self.reporter.reconnecting(retries.attempt(), delay, self.resume.position, loss.cause);
+        match self.unless_over(sleep(delay)).await {
+            Some(()) => Next::Try,
+            None => Next::Stop,
         }
     }
 
@@ -196,7 +238,6 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
 
     /// Runs a session to its end.
     async fn stream(&mut self, opened: Opened) -> Result<Outcome, Error> {
-        self.link.note_granted();
         let Opened { connected, granted } = opened;
         let handle = connected.handle().clone();
         let outcome = SessionDriver::run(granted, handle, self.context()).await;

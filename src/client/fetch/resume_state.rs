@@ -115,6 +115,9 @@ impl ResumeState {
         if bytes > 0 {
             self.validator = Some(origin.validator.clone().into());
             self.digest = origin.digest;
+        } else if origin.joined {
+            // A broadcast that is on now is joined where it is now.
+            return;
         }
         (self.start, self.header, self.joined) = (origin.start, origin.header, origin.joined);
         self.position = self.start.saturating_add(bytes.saturating_sub(origin.header));
@@ -152,7 +155,7 @@ impl ResumeState {
             open: settings.open.clone(),
             options: self.options(),
             earlier: Earlier {
-                position: self.position,
+                position: if self.joins() { 0 } else { self.position },
                 joins: self.joins(),
                 validator: self.known_validator().and_then(|known| Validator::new(known)),
                 size: self.size,
@@ -347,6 +350,21 @@ mod tests {
         assert_eq!(later.position, 1_050);
         let options = later.options();
         assert_eq!((options.start_offset, options.start_ago), (Some(1_050), Some(0)));
+        let mut empty = ResumeState::new(&usual, 0, false);
+        empty.continue_from(&origin, 0);
+        let options = empty.options();
+        assert_eq!((options.start_offset, options.start_ago), (None, Some(0)), "it joins anew");
+        assert_eq!((options.title.as_deref(), options.validator), (Some("clip"), None));
+    }
+
+    #[test]
+    fn a_broadcast_whose_header_did_not_come_may_have_ended_meanwhile() {
+        let usual = PlaySettings { start: Start::Usual, ..settings() };
+        let mut resume = ResumeState::new(&usual, 0, false);
+        let live = Options { live: true, total_size: None, ..ack(1_000, b"a", 0) };
+        resume.accept(Version::V2, &Options { header_length: Some(300), ..live });
+        // What has ended is not joined: it starts at byte 0.
+        assert_eq!(resume.request(&usual).earlier.position, 0);
     }
 
     #[test]

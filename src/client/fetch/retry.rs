@@ -25,6 +25,8 @@ pub(super) struct Loss {
     busy: bool,
     /// Another server may have room, or not be about to end.
     pub(super) sends_away: bool,
+    /// It is tried again at once, if something came since the last loss.
+    at_once: bool,
     /// Such servers, where this one names some.
     pub(super) others: Option<String>,
     /// It is tried again only if media came since the last such loss.
@@ -64,6 +66,11 @@ impl Loss {
             _ => None,
         }
         .map(|loss| Self { cause: cause(ended), ..loss })
+    }
+
+    /// That of a broadcast which another session joins anew.
+    pub(super) fn joining_anew(ended: &Result<Ended, Error>) -> Self {
+        Self { at_once: true, cause: cause(ended), ..Self::default() }
     }
 
     fn of_close(reason: CloseReason, resume: &ResumeState) -> Option<Self> {
@@ -120,18 +127,20 @@ impl Retries {
         }
     }
 
-    /// Notes the end of a session, or of a try to get one.
-    pub(super) fn note(&mut self, resume: &mut ResumeState, now: Instant) {
+    /// Notes the end of a session, or of a try to get one. Returns true if it made progress.
+    pub(super) fn note(&mut self, resume: &mut ResumeState, now: Instant) -> bool {
         let moved = resume.bytes().saturating_sub(self.bytes) >= PROGRESS;
         let opened = resume.accepted && !self.accepted;
         let was_quiet = std::mem::take(&mut resume.was_quiet);
-        if moved || opened || was_quiet {
+        let progress = moved || opened || was_quiet;
+        if progress {
             self.bytes = resume.bytes();
             self.accepted = resume.accepted;
             self.backoff = Backoff::new();
             self.since = None;
         }
         self.since.get_or_insert(now);
+        progress
     }
 
     /// Which try comes next, since the last progress.
@@ -161,6 +170,10 @@ impl Retries {
     ) -> Option<Duration> {
         if loss.once && self.failed_at.replace(resume.position) == Some(resume.position) {
             return None;
+        }
+        if loss.at_once && self.backoff.attempt == 0 {
+            self.backoff.attempt = 1;
+            return Some(Duration::ZERO);
         }
         let spent = now.saturating_duration_since(self.since.unwrap_or(now));
         let left = self.limit(resume, Some(loss)).saturating_sub(spent);

@@ -20,29 +20,29 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// that it is not there makes room at once.
 const TURN: Duration = Duration::from_secs(1);
 
-/// Connects to the first of several servers that answers, in turn, and returns what it is known by;
-/// expects `name` in its certificate, or its own.
+/// Connects to the first of several servers that answers, in turn, and returns which it is; expects
+/// `name` in its certificate, or its own.
 ///
 /// # Errors
 /// None answered within `answer_within`; of several failures that of the server that got furthest.
 pub(super) async fn dial(
     connector: &Arc<Connector>,
-    servers: Vec<(usize, Address)>,
+    servers: Vec<Address>,
     name: Option<&str>,
     answer_within: Duration,
-) -> Result<(usize, Connection, Fingerprint), Error> {
+) -> Result<(Address, Connection, Fingerprint), Error> {
     let deadline = Instant::now() + answer_within;
     let mut servers = servers.into_iter();
     let mut attempts = JoinSet::new();
     let mut failure = Failure::default();
     loop {
-        if let Some((number, server)) = servers.next() {
+        if let Some(server) = servers.next() {
             let name = name.unwrap_or(server.certificate_name()).to_owned();
             let left = deadline.saturating_duration_since(Instant::now());
             let connector = connector.clone();
             attempts.spawn(async move {
                 let (connection, fingerprint) = dial_one(&connector, &server, &name, left).await?;
-                Ok((number, connection, fingerprint))
+                Ok((server, connection, fingerprint))
             });
         }
         let turn = if servers.len() > 0 { TURN } else { Duration::MAX };

@@ -117,6 +117,21 @@ impl Connected {
     }
 }
 
+/// Whether to ask once more. What takes a connection away says nothing of what was asked: a server
+/// may have taken it for unused, because it was kept for long or because the question was lost on
+/// the way.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    was_asked_twice: bool,
+}
+
+impl Again {
+    /// Whether to ask again, after an answer whose connection was lost or not.
+    pub(super) fn is_worth(&mut self, is_lost: bool) -> bool {
+        is_lost && !std::mem::replace(&mut self.was_asked_twice, true)
+    }
+}
+
 /// A session that was granted, and the connection that it is on.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -152,17 +167,22 @@ impl Link {
         self.0.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a server granted a session.
-    pub(super) fn note_granted(&self) {
-        self.servers().note_granted();
+    /// Notes that media comes from the server in use.
+    pub(super) fn note_progress(&self) {
+        self.servers().note_progress();
     }
 
-    /// Goes to the next server, after the one in use has sent the client away, perhaps to others that
-    /// it names. Returns false where all of them have, one after the other.
-    pub(super) async fn pass_over(&self, others: Option<&str>) -> bool {
-        *self.0.current.lock().await = None;
+    /// Goes to the next server, after one that was asked then has sent the client away, perhaps to
+    /// others that it names; unless another fetch has gone on since. Returns false where all of them
+    /// have, one after the other.
+    pub(super) async fn pass_over(&self, asked_at: Instant, others: Option<&str>) -> bool {
+        let mut current = self.0.current.lock().await;
         let mut servers = self.servers();
         others.into_iter().for_each(|others| servers.learn(others));
+        if servers.has_moved_since(asked_at) {
+            return true;
+        }
+        *current = None;
         servers.pass_over()
     }
 
@@ -172,8 +192,9 @@ impl Link {
     }
 
     /// What QUIC knows of the connection that is shared, while there is one.
-    pub async fn connection(&self) -> Option<ConnectionHandle> {
-        let current = self.0.current.lock().await;
+    pub fn connection(&self) -> Option<ConnectionHandle> {
+        // While one is dialed there is none.
+        let current = self.0.current.try_lock().ok()?;
         current.as_ref().map(Connected::handle).filter(|handle| handle.is_open()).cloned()
     }
 
@@ -200,7 +221,7 @@ impl Link {
         let servers = self.servers().in_turn();
         let dialed = dial::dial(connector, servers, name.as_deref(), patience).await?;
         let (server, connection, fingerprint) = dialed;
-        self.servers().prefer(server);
+        self.servers().prefer(&server);
         Ok(Connected {
             connection: Arc::new(connection),
             fingerprint,
@@ -241,11 +262,11 @@ impl Link {
     /// # Errors
     /// The server cannot be reached, or has no such thing.
     pub async fn titles(&self, token: Option<&Secret>) -> Result<Vec<Title>, Error> {
+        let mut again = Again::default();
         loop {
-            let asked_at = Instant::now();
             let connected = self.connect_for("catalogue").await?;
             let titles = titles(connected.connection(), token, self.answer_within()).await;
-            if !self.is_to_be_asked_again(connected, asked_at, &titles).await {
+            if !again.is_worth(self.let_go(connected, &titles).await) {
                 return titles;
             }
         }
@@ -260,12 +281,12 @@ impl Link {
         title: &str,
         token: Option<&Secret>,
     ) -> Result<Description, Error> {
+        let mut again = Again::default();
         loop {
-            let asked_at = Instant::now();
             let connected = self.connect_for("titles").await?;
             let described = describe(connected.connection(), title, token, self.answer_within());
             let described = described.await;
-            if !self.is_to_be_asked_again(connected, asked_at, &described).await {
+            if !again.is_worth(self.let_go(connected, &described).await) {
                 return described;
             }
         }
@@ -280,23 +301,16 @@ impl Link {
         }
     }
 
-    /// Lets a connection go that is not needed after this answer. Returns true if the answer shows
-    /// that the connection was there before the question and is lost, as one that the server took
-    /// for unused: a new one may be good.
-    pub(super) async fn is_to_be_asked_again<T>(
-        &self,
-        connected: Connected,
-        asked_at: Instant,
-        answer: &Result<T, Error>,
-    ) -> bool {
+    /// Lets a connection go that is not needed after this answer. Returns true if it was lost before
+    /// that.
+    pub(super) async fn let_go<T>(&self, connected: Connected, answer: &Result<T, Error>) -> bool {
         let is_lost = matches!(answer, Err(Error::Transport(_)));
         if is_lost || matches!(answer, Err(Error::NoAnswer { .. })) {
             self.forget(&connected).await;
         }
-        let was_kept = connected.dialed_at < asked_at;
         let broken = matches!(answer, Err(Error::Session(end)) if end.is_violation());
         connected.release(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
-        is_lost && was_kept
+        is_lost
     }
 
     /// Closes the shared connection, if nothing uses it any more.

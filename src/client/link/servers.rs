@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tokio::time::Instant;
+
 use crate::transport::Address;
 
 /// How many that servers named are remembered, beside those that the user gave.
@@ -17,26 +19,31 @@ pub(super) struct Servers {
     current: usize,
     /// How many in turn have sent the client away.
     passed: usize,
+    /// When the last of them was passed over.
+    moved_at: Option<Instant>,
 }
 
 impl Servers {
     pub(super) fn new(given: Vec<Address>) -> Self {
-        Self { given: given.len(), known: given, current: 0, passed: 0 }
+        Self { given: given.len(), known: given, current: 0, passed: 0, moved_at: None }
     }
 
-    /// All of them, the one that is in use first, with what they are known by here.
-    pub(super) fn in_turn(&self) -> Vec<(usize, Address)> {
-        let all = self.known.iter().cloned().enumerate().cycle();
+    /// All of them, the one that is in use first.
+    pub(super) fn in_turn(&self) -> Vec<Address> {
+        let all = self.known.iter().cloned().cycle();
         all.skip(self.current).take(self.known.len()).collect()
     }
 
     /// Has the one that answered in use.
-    pub(super) fn prefer(&mut self, server: usize) {
-        self.current = server;
+    pub(super) fn prefer(&mut self, server: &Address) {
+        // It may have been forgotten meanwhile.
+        if let Some(at) = self.known.iter().position(|known| known == server) {
+            self.current = at;
+        }
     }
 
-    /// Notes that a session was granted.
-    pub(super) fn note_granted(&mut self) {
+    /// Notes that media comes from the one in use.
+    pub(super) fn note_progress(&mut self) {
         self.passed = 0;
     }
 
@@ -49,16 +56,24 @@ impl Servers {
             }
             if self.known.len() == self.given + MOST_LEARNED {
                 self.known.remove(self.given);
-                self.current = self.current.min(self.given);
+                if self.current > self.given {
+                    self.current -= 1;
+                }
             }
             self.known.push(address);
         }
+    }
+
+    /// Whether one was passed over since then.
+    pub(super) fn has_moved_since(&self, time: Instant) -> bool {
+        self.moved_at.is_some_and(|moved_at| moved_at > time)
     }
 
     /// Goes to the next one, after the one in use has sent the client away. Returns false where all
     /// of them have.
     pub(super) fn pass_over(&mut self) -> bool {
         self.passed += 1;
+        self.moved_at = Some(Instant::now());
         self.current = (self.current + 1) % self.known.len().max(1);
         let is_fresh = self.passed < self.known.len();
         if !is_fresh {
@@ -84,7 +99,7 @@ mod tests {
     }
 
     fn in_turn(servers: &Servers) -> Vec<String> {
-        servers.in_turn().into_iter().map(|(_, server)| server.to_string()).collect()
+        servers.in_turn().iter().map(Address::to_string).collect()
     }
 
     #[test]
@@ -94,7 +109,7 @@ mod tests {
         assert_eq!(in_turn(&servers), ["a:1", "b:2", "c:3", "[::1]:4"]);
         let passed: Vec<_> = (0..5).map(|_| servers.pass_over()).collect();
         assert_eq!(passed, [true, true, true, false, true]);
-        servers.prefer(2);
+        servers.prefer(&"c:3".parse().unwrap());
         assert_eq!(
             (in_turn(&servers), servers.to_string()),
             (["c:3", "[::1]:4", "a:1", "b:2"].map(String::from).to_vec(), "c:3".to_owned())
@@ -107,5 +122,24 @@ mod tests {
         (0..1_000).for_each(|port| servers.learn(&format!("x:{}", port + 1)));
         assert_eq!(servers.in_turn().len(), 1 + MOST_LEARNED);
         assert_eq!(in_turn(&servers)[0], "a:1");
+    }
+
+    #[test]
+    fn the_one_in_use_stays_in_use_when_an_older_one_is_forgotten() {
+        let mut servers = servers(&["a:1"]);
+        (0..MOST_LEARNED).for_each(|port| servers.learn(&format!("x:{}", port + 1)));
+        servers.prefer(&"x:5".parse().unwrap());
+        servers.learn("y:1");
+        assert_eq!(in_turn(&servers)[0], "x:5");
+    }
+
+    #[test]
+    fn who_asked_before_another_has_gone_on_goes_with_it() {
+        let mut servers = servers(&["a:1", "b:2"]);
+        let asked_at = Instant::now();
+        assert!(!servers.has_moved_since(asked_at));
+        assert!(servers.pass_over());
+        assert!(servers.has_moved_since(asked_at));
+        assert!(!servers.has_moved_since(Instant::now()));
     }
 }

@@ -280,6 +280,8 @@ fn appraise(
     match found {
         Found::Record(record) if has_one_name && record.describes(file).map_err(error)? => {
             let Record { origin, bytes, .. } = record;
+            // Without any media behind it, a header is of no use.
+            let bytes = if bytes > origin.header { bytes } else { 0 };
             Ok(if resume { State::Continued(origin, bytes) } else { State::Replaced })
         }
         _ if overwrite => Ok(State::Replaced),

@@ -39,6 +39,7 @@ pub(super) struct Broadcast {
     /// The most to keep in memory, bytes.
     window: u64,
     pub(super) recording: Option<Arc<Recording>>,
+    intake: Mutex<Intake>,
     state: Mutex<State>,
     /// Told when there is more, or no more: one task of each runtime, which tells the others.
     grown: Notify,
@@ -54,6 +55,14 @@ pub(super) struct Crowd {
     pub(super) grown: Notify,
 }
 
+/// What looks at each byte that comes. It is the producer's: no viewer waits for it.
+#[derive(Default)]
+struct Intake {
+    hasher: blake3::Hasher,
+    scanner: Scanner,
+}
+
+#[derive(Default)]
 struct State {
     /// What is kept in memory, each block with the byte that it begins at.
     blocks: VecDeque<(u64, Bytes)>,
@@ -61,12 +70,12 @@ struct State {
     pieces: usize,
     /// How many bytes there are.
     edge: u64,
-    hasher: blake3::Hasher,
     end: Option<Ending>,
     /// How many bytes there were at these times.
     times: VecDeque<(Instant, u64)>,
-    scanner: Scanner,
     joins: Joins,
+    /// From which byte on one place to begin at is as good as any other, for all that is known.
+    blind_from: Option<u64>,
 }
 
 /// How a broadcast ended.
@@ -76,6 +85,12 @@ enum Ending {
     Whole(Digest),
     /// Its producer could not be read any further.
     Broken(Arc<io::Error>),
+}
+
+impl std::fmt::Debug for Intake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Intake").field("scanner", &self.scanner).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for State {
@@ -125,16 +140,8 @@ impl Broadcast {
             started: SystemTime::now(),
             window,
             recording,
-            state: Mutex::new(State {
-                blocks: VecDeque::new(),
-                pieces: 0,
-                edge: 0,
-                hasher: blake3::Hasher::new(),
-                end: None,
-                times: VecDeque::new(),
-                scanner: Scanner::default(),
-                joins: Joins::default(),
-            }),
+            intake: Mutex::default(),
+            state: Mutex::default(),
             grown: Notify::new(),
             crowds: Mutex::default(),
             audience: Audience::default(),
@@ -150,11 +157,18 @@ impl Broadcast {
     /// # Errors
     /// [`Error::NotFragmented`]; it is not taken then.
     pub(super) fn append(&self, bytes: Bytes) -> Result<(), Error> {
+        let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        let Intake { hasher, scanner } = &mut *intake;
+        let mut found = Vec::new();
+        scanner.feed(&bytes, |offset, header| found.push((offset, header.clone())))?;
+        hasher.update(&bytes);
         let now = Instant::now();
         let mut state = self.state();
-        let State { edge, hasher, times, scanner, joins, .. } = &mut *state;
-        scanner.feed(&bytes, |offset, header| joins.push(offset, header))?;
-        hasher.update(&bytes);
+        let State { edge, times, joins, blind_from, .. } = &mut *state;
+        found.into_iter().for_each(|(offset, header)| joins.push(offset, header));
+        if scanner.is_blind() {
+            blind_from.get_or_insert(if joins.count() == 0 { 0 } else { *edge });
+        }
         if times.back().is_none_or(|(at, _)| now.duration_since(*at) >= Duration::from_secs(1)) {
             times.push_back((now, *edge));
         }
@@ -184,9 +198,11 @@ impl Broadcast {
     /// Says that nothing more comes: that it is over, or why the rest is missing. Returns the number
     /// of bytes.
     pub(super) fn end(&self, broken: Option<Arc<io::Error>>) -> u64 {
+        let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
+        let whole = || Ending::Whole(intake.hasher.finalize().into());
+        let end = broken.map_or_else(whole, Ending::Broken);
         let mut state = self.state();
-        let whole = || Ending::Whole(state.hasher.finalize().into());
-        state.end = Some(broken.map_or_else(whole, Ending::Broken));
+        state.end = Some(end);
         let edge = state.edge;
         drop(state);
         self.grown.notify_waiters();
@@ -248,11 +264,13 @@ impl Broadcast {
                 before.map_or(0, |(_, offset)| *offset).max(oldest)
             }
         };
+        if state.is_blind_at(then) {
+            return then;
+        }
         match state.joins.before(then) {
             Some(join) => join.offset,
-            None if state.scanner.is_blind() => then,
             // Nothing to begin at has come, or all that is there leads up to it.
-            None if oldest == 0 => 0,
+            None if oldest == 0 && !state.joins.has_forgotten() => 0,
             None => state.joins.first().map_or(oldest, |join| join.offset),
         }
     }
@@ -260,7 +278,10 @@ impl Broadcast {
     /// What a decoder needs that begins at this byte.
     pub(super) fn header_at(&self, offset: u64) -> Option<Bytes> {
         let state = self.state();
-        let join = state.joins.before(offset).filter(|_| offset > 0)?;
+        if offset == 0 || state.is_blind_at(offset) {
+            return None;
+        }
+        let join = state.joins.before(offset)?;
         Some(join.header.clone()).filter(|header| !header.is_empty())
     }
 
@@ -337,6 +358,11 @@ impl Broadcast {
 }
 
 impl State {
+    /// Whether it is not known what a decoder would need there.
+    fn is_blind_at(&self, offset: u64) -> bool {
+        self.blind_from.is_some_and(|from| offset >= from)
+    }
+
     fn digest(&self) -> Option<Digest> {
         match self.end {
             Some(Ending::Whole(digest)) => Some(digest),

@@ -10,6 +10,9 @@ const MOST: usize = 100_000;
 /// How far apart they are at first: frames of audio come every few milliseconds.
 const APART: u64 = 4096;
 
+/// The most bytes of their headers: of a radio whose titles have pictures, one for each title.
+const MOST_HEADERS: usize = 32 * 1024 * 1024;
+
 /// Those that are remembered.
 #[derive(Debug)]
 pub(super) struct Joins {
@@ -17,6 +20,10 @@ pub(super) struct Joins {
     joins: VecDeque<Join>,
     /// How far apart they are at least, bytes, but for the newest.
     apart: u64,
+    /// Bytes of their headers; those that share one have it once.
+    headers: usize,
+    /// Whether some are not remembered whose bytes are kept.
+    has_forgotten: bool,
 }
 
 /// A place where a decoder can begin.
@@ -29,18 +36,34 @@ pub(super) struct Join {
 
 impl Default for Joins {
     fn default() -> Self {
-        Self { joins: VecDeque::new(), apart: APART }
+        Self { joins: VecDeque::new(), apart: APART, headers: 0, has_forgotten: false }
     }
 }
 
 impl Joins {
     /// Remembers another one, behind the others.
-    pub(super) fn push(&mut self, offset: u64, header: &Bytes) {
-        let Self { joins, apart } = self;
+    pub(super) fn push(&mut self, offset: u64, header: Bytes) {
+        let Self { joins, apart, .. } = self;
         let before_last = joins.len().checked_sub(2).and_then(|index| joins.get(index));
         let distance = before_last.zip(joins.back()).map(|(one, next)| next.offset - one.offset);
         if distance.is_some_and(|distance| distance < *apart) {
-            joins.pop_back();
+            self.headers -= self.last_header();
+            self.joins.pop_back();
+        }
+        self.thin_out();
+        self.joins.push_back(Join { offset, header });
+        self.headers += self.last_header();
+        while self.headers > MOST_HEADERS {
+            self.pop_front();
+            self.has_forgotten = true;
+        }
+    }
+
+    /// Makes room for another one.
+    fn thin_out(&mut self) {
+        let Self { joins, apart, .. } = self;
+        if joins.len() < MOST {
+            return;
         }
         while joins.len() >= MOST {
             *apart = apart.saturating_mul(2);
@@ -51,13 +74,33 @@ impl Joins {
                 is_far
             });
         }
-        joins.push_back(Join { offset, header: header.clone() });
+        let mut before = None;
+        let own = joins.iter().map(|join| own_header(join, before.replace(join)));
+        self.headers = own.sum();
     }
 
     /// Forgets those before the oldest byte that is kept.
     pub(super) fn forget_before(&mut self, oldest: u64) {
-        let gone = self.joins.partition_point(|join| join.offset < oldest);
-        self.joins.drain(..gone);
+        while self.joins.front().is_some_and(|join| join.offset < oldest) {
+            self.pop_front();
+        }
+    }
+
+    fn pop_front(&mut self) {
+        if let Some(gone) = self.joins.pop_front() {
+            self.headers -= own_header(&gone, self.joins.front());
+        }
+    }
+
+    /// Bytes of the last one's header that the one before it does not share.
+    fn last_header(&self) -> usize {
+        let before = self.joins.len().checked_sub(2).and_then(|index| self.joins.get(index));
+        self.joins.back().map_or(0, |last| own_header(last, before))
+    }
+
+    /// Whether some are not remembered whose bytes may be kept.
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.has_forgotten
     }
 
     /// How many are remembered.
@@ -77,6 +120,15 @@ impl Joins {
     }
 }
 
+/// Bytes of a header that the neighbour does not share.
+fn own_header(join: &Join, neighbour: Option<&Join>) -> usize {
+    let Join { header, .. } = join;
+    match neighbour {
+        Some(other) if other.header.as_ptr() == header.as_ptr() => 0,
+        _ => header.len(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,7 +137,7 @@ mod tests {
     fn the_newest_is_remembered_and_the_older_ones_not_too_close_to_each_other() {
         let mut joins = Joins::default();
         for offset in (0..100_000).step_by(100) {
-            joins.push(offset, &Bytes::new());
+            joins.push(offset, Bytes::new());
             assert_eq!(joins.before(offset).unwrap().offset, offset);
         }
         for offset in (0..100_000).step_by(1_000) {
@@ -102,12 +154,28 @@ mod tests {
         let mut joins = Joins::default();
         let header = Bytes::from_static(b"header");
         for count in 0..4 * MOST as u64 {
-            joins.push(count * APART, &header);
+            joins.push(count * APART, header.clone());
         }
+        assert_eq!(joins.headers, header.len());
         assert!(joins.joins.len() <= MOST);
         let next = joins.joins.iter().skip(1);
         let apart = joins.joins.iter().zip(next).map(|(join, next)| next.offset - join.offset);
         assert!(apart.max().unwrap() <= 8 * APART);
         assert_eq!(joins.before(u64::MAX).unwrap().header, header);
+    }
+
+    #[test]
+    fn those_with_large_headers_are_forgotten_when_there_are_many() {
+        let mut joins = Joins::default();
+        let large = || Bytes::from(vec![0; MOST_HEADERS / 4]);
+        for offset in (0..10 * APART).step_by(APART as usize) {
+            joins.push(offset, large());
+            let kept = joins.joins.iter().map(|join| join.header.len()).sum::<usize>();
+            assert_eq!(joins.headers, kept);
+        }
+        assert_eq!((joins.count(), joins.has_forgotten()), (4, true));
+        assert_eq!(joins.before(u64::MAX).unwrap().offset, 9 * APART);
+        joins.forget_before(u64::MAX);
+        assert_eq!(joins.headers, 0);
     }
 }

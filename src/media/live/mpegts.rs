@@ -209,7 +209,7 @@ impl Table {
     /// Takes in a packet. Returns true if a section that `is_its` has changed the table.
     fn take(&mut self, packet: &Packet<'_>, is_its: impl Fn(&[u8]) -> bool) -> bool {
         if !packet.starts {
-            return self.go_on(packet.payload, packet, &is_its);
+            return !packet.payload.is_empty() && self.go_on(packet.payload, packet, &is_its);
         }
         // The pointer is how much of the section before is left.
         let Some((pointer, payload)) = packet.payload.split_first() else { return false };
@@ -235,11 +235,12 @@ impl Table {
         let Some(open) = &mut self.open else { return false };
         open.bytes.extend_from_slice(bytes);
         open.packets.extend_from_slice(packet.all);
-        let Some(length) = twelve_bits(&open.bytes, 1) else { return false };
-        if open.bytes.len() < 3 + length && open.packets.len() < MAX_PACKETS * PACKET {
+        let is_too_long = open.packets.len() >= MAX_PACKETS * PACKET;
+        let length = twelve_bits(&open.bytes, 1);
+        if !is_too_long && length.is_none_or(|length| open.bytes.len() < 3 + length) {
             return false;
         }
-        let Some(mut section) = self.open.take() else { return false };
+        let (Some(mut section), Some(length)) = (self.open.take(), length) else { return false };
         section.bytes.truncate(3 + length);
         let is_good = length <= MAX_SECTION && section.is_current() && crc(&section.bytes) == 0;
         let is_new = is_good && is_its(&section.bytes) && section.bytes != self.newest.bytes;

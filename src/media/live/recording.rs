@@ -32,6 +32,8 @@ pub(super) struct Recording {
     file: OnceLock<File>,
     /// Bytes that can be read from it.
     bytes: AtomicU64,
+    /// No more will come: the disk said no, or is too far behind.
+    is_over: AtomicBool,
     /// No more will be written: the disk said no.
     failed: AtomicBool,
 }
@@ -44,7 +46,7 @@ impl Recording {
 
     /// The same, where the next ones are going to be as well.
     pub(super) fn reaches(&self) -> Option<u64> {
-        (!self.failed.load(Ordering::Acquire)).then(|| self.bytes())
+        (!self.is_over.load(Ordering::Acquire)).then(|| self.bytes())
     }
 
     /// Fills `buffer` with what is on the disk at `offset`. Blocks.
@@ -70,13 +72,16 @@ impl Recording {
         };
         match file.and_then(|mut file| file.write_all(bytes)) {
             Ok(()) => _ = self.bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel),
-            Err(error) => self.fail(&error.to_string()),
+            Err(error) => {
+                self.failed.store(true, Ordering::Relaxed);
+                self.end_early(&error.to_string());
+            }
         }
     }
 
-    /// Ends it before the broadcast ends.
-    fn fail(&self, why: &str) {
-        if !self.failed.swap(true, Ordering::AcqRel) {
+    /// Ends it before the broadcast ends, with what has come for it so far.
+    fn end_early(&self, why: &str) {
+        if !self.is_over.swap(true, Ordering::AcqRel) {
             tracing::error!("the recording {} ends here: {why}", self.path.display());
         }
     }
@@ -128,6 +133,7 @@ impl Recorder {
             path: self.path.clone(),
             file: OnceLock::new(),
             bytes: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         })
     }
@@ -135,13 +141,13 @@ impl Recorder {
     /// Records bytes of a broadcast. Never waits: what a disk is too far behind for is the end of the
     /// recording.
     pub(super) fn record(&self, recording: &Arc<Recording>, bytes: &Bytes) {
-        if recording.failed.load(Ordering::Acquire) {
+        if recording.is_over.load(Ordering::Acquire) {
             return;
         }
         let length = bytes.len() as u64;
         if self.waiting.fetch_add(length, Ordering::AcqRel) > self.most {
             self.waiting.fetch_sub(length, Ordering::AcqRel);
-            recording.fail("the disk is too slow");
+            recording.end_early("the disk is too slow");
             return;
         }
         let _ = self.pieces.send(Piece::Bytes(recording.clone(), bytes.clone()));
@@ -286,5 +292,21 @@ mod tests {
         assert_eq!(recording.reaches(), None);
         assert!((1_000..=1_100).contains(&recorder.waiting()));
         assert!(received.try_iter().count() <= 11, "the rest is dropped");
+    }
+
+    #[test]
+    fn what_has_come_when_a_disk_is_too_slow_is_written_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pieces, received) = channel();
+        let waiting = Arc::new(AtomicU64::new(0));
+        let path = dir.path().join("cam.ts");
+        let recorder =
+            Recorder { path: path.clone(), pieces, waiting: waiting.clone(), most: 1_000 };
+        let recording = recorder.begin();
+        (0..100).for_each(|_| recorder.record(&recording, &Bytes::from_static(&[7; 100])));
+        drop(recorder);
+        record(&received, &waiting);
+        assert_eq!(fs::read(path).unwrap(), [7; 1_100]);
+        assert_eq!((recording.bytes(), waiting.load(Ordering::Relaxed)), (1_100, 0));
     }
 }

@@ -20,6 +20,10 @@ use crate::session::server::{Refusal, ResumableMedia, Resumed, resume};
 pub(super) struct Grant {
     pub(super) ack: OpenAck,
     pub(super) media: Media,
+    /// Bytes in all; `None` while it is live.
+    size: Option<u64>,
+    /// The first byte that is kept, and how many there are so far, of a broadcast.
+    kept: Option<Range<u64>>,
     /// What the client is to know the media by.
     validator: Bytes,
     /// The byte of the media at which it starts.
@@ -70,14 +74,15 @@ impl Grant {
             None => None,
             Some(token) => Some(context.permit(token).ok_or_else(token_in_use)?),
         };
-        let Resumed { start, end, validator } =
-            resume(version, options, &InLibrary { library, media: &media })?;
+        let in_library = InLibrary::new(library, &media);
+        let Resumed { start, end, validator } = resume(version, options, &in_library)?;
+        let InLibrary { size, kept, .. } = in_library;
         let joined = options.start_offset.is_none().then(|| media.header_at(start)).flatten();
         let header = joined.unwrap_or_default();
         let bitrate = media.bitrate().unwrap_or(ack.bitrate);
         let rate = match version {
             // The producer of a broadcast paces it.
-            _ if media.kept().is_some() => Some(options.rate.unwrap_or(0)),
+            _ if kept.is_some() => Some(options.rate.unwrap_or(0)),
             Version::V1 => Some(bitrate.min(settings.offer.bitrate).into()),
             Version::V2 => options.rate,
         };
@@ -94,6 +99,8 @@ impl Grant {
         Ok(Self {
             ack,
             media,
+            size,
+            kept,
             validator,
             start,
             header,
@@ -109,39 +116,46 @@ impl Grant {
 
     /// What version 2 says beside the terms.
     pub(super) fn options(&self) -> Options {
-        let kept = self.media.kept();
         Options {
             title: Some(self.media.title().to_owned()),
             start_offset: Some(self.start),
             validator: Some(self.validator.clone()),
-            total_size: self.media.size(),
-            live: self.media.size().is_none(),
+            total_size: self.size,
+            live: self.size.is_none(),
             media_type: Some(self.media.media_type().to_owned()),
             rate: Some(self.rate),
-            digest: self.media.digest(),
+            digest: self.media.digest().filter(|_| self.size.is_some()),
             end_offset: self.end,
             header_length: u32::try_from(self.header.len()).ok().filter(|length| *length > 0),
-            oldest: kept.as_ref().map(|kept| kept.start),
-            edge: kept.map(|kept| kept.end),
+            oldest: self.kept.as_ref().map(|kept| kept.start),
+            edge: self.kept.as_ref().map(|kept| kept.end),
             modified: self.media.modified(),
             ..Options::default()
         }
     }
 }
 
-/// Media with what its library remembers.
+/// Media with what its library remembers. A broadcast that ends meanwhile goes on here.
 struct InLibrary<'a> {
     library: &'a Library,
     media: &'a Media,
+    size: Option<u64>,
+    kept: Option<Range<u64>>,
+}
+
+impl<'a> InLibrary<'a> {
+    fn new(library: &'a Library, media: &'a Media) -> Self {
+        Self { library, media, kept: media.kept(), size: media.size() }
+    }
 }
 
 impl ResumableMedia for InLibrary<'_> {
     fn size(&self) -> Option<u64> {
-        self.media.size()
+        self.size
     }
 
     fn kept(&self) -> Option<Range<u64>> {
-        self.media.kept()
+        self.kept.clone()
     }
 
     fn join(&self, ago: Duration) -> u64 {

@@ -74,7 +74,7 @@ impl TestLibrary {
         let digest = of.map(|bytes| Digest::from(blake3::hash(bytes)));
         let validator = Some(validator.clone());
         let options = Options { validator, digest, start_offset: Some(0), ..Options::default() };
-        match resume(Version::V2, &options, &InLibrary { library: &self.library, media }) {
+        match resume(Version::V2, &options, &InLibrary::new(&self.library, media)) {
             Ok(resumed) if resumed.validator == media.validator() => Answer::Own,
             Ok(resumed) => Answer::Granted(resumed.validator),
             Err(refusal) => Answer::Refused(refusal.code, refusal.retry_after),

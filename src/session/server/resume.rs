@@ -83,8 +83,9 @@ fn start(options: &Options, version: Version, media: &impl ResumableMedia) -> Re
         (Some(start), _) => start,
         // What has ended is not joined, even if its beginning is not kept any more.
         _ if media.size().is_some() => 0,
-        (None, Some(ago)) => media.join(Duration::from_millis(ago.into())),
-        (None, None) if version == Version::V1 => media.join(Duration::ZERO),
+        // More may have come meanwhile.
+        (None, Some(ago)) => return Ok(media.join(Duration::from_millis(ago.into()))),
+        (None, None) if version == Version::V1 => return Ok(media.join(Duration::ZERO)),
         (None, None) => 0,
     };
     if start > kept.end {

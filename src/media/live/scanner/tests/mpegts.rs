@@ -142,6 +142,19 @@ fn a_table_may_take_several_packets_and_begin_behind_the_end_of_another() {
 }
 
 #[test]
+fn packets_without_a_payload_are_no_part_of_a_table() {
+    let pat = pat(&[(1, 0x1000)]);
+    let section = pmt_section(1, 100, &[(H264, 0x100)]);
+    let (one, two) = section.split_at(2);
+    let [one, two] = [(true, &[&[0], one].concat()[..]), (false, two)]
+        .map(|(starts, payload)| packet(0x1000, starts, false, payload));
+    let header = [&pat[..], &one, &two].concat();
+    let empty = packet(0x1000, false, false, &[]).repeat(1_000);
+    let key = packet(0x100, true, true, &[9; 100]);
+    check(&header, &[(false, pat), (false, one), (false, empty), (false, two), (true, key)]);
+}
+
+#[test]
 fn a_table_that_is_broken_or_to_come_changes_nothing() {
     let sample = sample(0);
     let mut broken = pat(&[(1, 0x1234)]);
