@@ -271,7 +271,8 @@ impl Library {
 
     /// What of each broadcast makes the catalogue another: its size, and when it began.
     fn on_air(&self) -> Vec<(Option<u64>, Option<u64>)> {
-        self.live().map(Broadcaster::entry).map(|entry| (entry.size, entry.modified)).collect()
+        let entries = self.live().filter_map(Broadcaster::entry);
+        entries.map(|entry| (entry.size, entry.modified)).collect()
     }
 
     /// The title that is no file; without a title, the only one where there are no files.
@@ -304,7 +305,7 @@ impl Library {
         let sources = self.sources.iter().cloned();
         let mut entries: Vec<_> =
             sources.map(|found| found.entry(|source| (source.len(), source.modified()))).collect();
-        entries.extend(self.live().map(Broadcaster::entry));
+        entries.extend(self.live().filter_map(Broadcaster::entry));
         if let Some(place) = self.place.clone() {
             // A recording goes by the broadcast's title.
             let found = place.catalogue().await?.into_iter();

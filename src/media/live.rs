@@ -167,15 +167,20 @@ impl Broadcaster {
         Ok(Found::new(&self.title, &self.title, None, source))
     }
 
-    pub(super) fn entry(&self) -> Entry {
+    /// Its entry in a list. What has ended has none where its beginning is not kept: who asks for it
+    /// would not get it.
+    pub(super) fn entry(&self) -> Option<Entry> {
         let broadcast = self.watchable();
         let of = broadcast.as_ref();
-        Entry {
+        if of.is_some_and(|broadcast| broadcast.has_ended() && broadcast.kept().is_some()) {
+            return None;
+        }
+        Some(Entry {
             title: self.title.clone(),
             size: of.and_then(|broadcast| broadcast.len()),
             media_type: title::media_type(&self.title),
             bitrate: of.filter(|live| live.len().is_none()).and_then(|live| live.bitrate()),
             modified: of.and_then(|broadcast| broadcast.began()),
-        }
+        })
     }
 }

@@ -16,7 +16,7 @@ use super::event::PlayEvent;
 use super::link::{Link, Opened, Tries};
 use super::progress::{Reporter, Snapshot};
 use super::sink::Sink;
-use super::{Error, PlayCommand, PlaySettings, Start};
+use super::{Error, PlayCommand, PlaySettings, SinkError, Start};
 use crate::protocol::{CloseReason, NackCode};
 use crate::session::client::{Discontinuity, End};
 use retry::{Loss, Retries};
@@ -156,8 +156,13 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
             };
             if self.is_other_than_earlier(&ended) {
                 // Where to join another broadcast is for the server to say.
-                self.start_over(if self.resume.joined { 0 } else { self.resume.start })?;
-                continue;
+                let start = if self.resume.joined { 0 } else { self.resume.start };
+                match self.start_over(start) {
+                    Ok(()) => continue,
+                    // What came of the earlier play stays: the media has changed.
+                    Err(Error::Sink(SinkError::OtherPlay { .. })) => return ended,
+                    Err(error) => return Err(error),
+                }
             }
             let loss = if self.joins_anew(&ended) {
                 self.resume.join_anew();

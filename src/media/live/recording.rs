@@ -24,7 +24,7 @@ const LEAST_BEHIND: u64 = 64 * 1024 * 1024;
 /// Bytes of a file's name, at most (NAME_MAX).
 const LONGEST_NAME: usize = 255;
 
-/// What of one broadcast is on the disk.
+/// What of one broadcast is in a file.
 #[derive(Debug)]
 pub(super) struct Recording {
     /// Where it is, at first: the next one of its title gives it another name.
@@ -36,12 +36,19 @@ pub(super) struct Recording {
     is_over: AtomicBool,
     /// No more will be written: the disk said no.
     failed: AtomicBool,
+    /// Nothing can be read from it any more: it is not what was written.
+    is_spoiled: AtomicBool,
 }
 
 impl Recording {
-    /// How many bytes are on the disk.
+    /// How many bytes can be read from it.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Acquire)
+        if self.is_spoiled() { 0 } else { self.bytes.load(Ordering::Acquire) }
+    }
+
+    /// Whether nothing can be read from it any more.
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.is_spoiled.load(Ordering::Acquire)
     }
 
     /// The same, where the next ones are going to be as well.
@@ -49,34 +56,54 @@ impl Recording {
         (!self.is_over.load(Ordering::Acquire)).then(|| self.bytes())
     }
 
-    /// Fills `buffer` with what is on the disk at `offset`. Blocks.
+    /// Fills `buffer` with what was written at `offset`. Blocks.
     ///
     /// # Errors
-    /// The disk cannot be read, or the file was made shorter.
+    /// The disk cannot be read. A file that somebody else has made shorter is worth nothing from then
+    /// on.
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let written = self.bytes();
         let read = match self.file.get() {
-            Some(file) => file.read_exact_at(buffer, offset),
+            Some(file) => file.read_exact_at(buffer, offset).and_then(|()| is_whole(file, written)),
             None => Err(io::ErrorKind::NotFound.into()),
         };
-        read.map_err(|source| Error::Io { path: self.path.clone(), source })
+        let failed = |source: io::Error| {
+            if source.kind() == io::ErrorKind::UnexpectedEof {
+                self.spoil(&source);
+            }
+            Error::Io { path: self.path.clone(), source }
+        };
+        read.map_err(failed)
     }
 
     /// Writes what comes next. What is there under its name gets another one first.
     fn write(&self, bytes: &[u8]) {
-        if self.failed.load(Ordering::Relaxed) {
+        if self.failed.load(Ordering::Acquire) {
             return;
         }
         let file = match self.file.get() {
             Some(file) => Ok(file),
             None => create(&self.path).map(|file| self.file.get_or_init(|| file)),
         };
-        match file.and_then(|mut file| file.write_all(bytes)) {
+        let written = file.and_then(|mut file| {
+            is_whole(file, self.bytes())?;
+            file.write_all(bytes)
+        });
+        match written {
             Ok(()) => _ = self.bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.spoil(&error),
             Err(error) => {
-                self.failed.store(true, Ordering::Relaxed);
+                self.failed.store(true, Ordering::Release);
                 self.end_early(&error.to_string());
             }
         }
+    }
+
+    /// Ends it, and has nothing more read from it.
+    fn spoil(&self, why: &io::Error) {
+        self.failed.store(true, Ordering::Release);
+        self.is_spoiled.store(true, Ordering::Release);
+        self.end_early(&why.to_string());
     }
 
     /// Ends it before the broadcast ends, with what has come for it so far.
@@ -101,7 +128,7 @@ pub(super) struct Recorder {
 #[derive(Debug)]
 enum Piece {
     Bytes(Arc<Recording>, Bytes),
-    /// All before this is on the disk, or never will be.
+    /// All before this is written, or never will be.
     Flush(Sender<()>),
 }
 
@@ -135,6 +162,7 @@ impl Recorder {
             bytes: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            is_spoiled: AtomicBool::new(false),
         })
     }
 
@@ -158,7 +186,7 @@ impl Recorder {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Waits until all that was recorded so far is on the disk.
+    /// Waits until all that was recorded so far is written.
     pub(super) fn flush(&self) {
         let (done, is_done) = channel();
         // It is done, too, if the thread is gone.
@@ -180,12 +208,28 @@ fn record(pieces: &Receiver<Piece>, waiting: &AtomicU64) {
     }
 }
 
+/// Whether a file still has all that was written to it.
+///
+/// # Errors
+/// It has not: [`io::ErrorKind::UnexpectedEof`].
+fn is_whole(file: &File, written: u64) -> io::Result<()> {
+    match file.metadata()?.len() < written {
+        true => {
+            let text = "somebody else has made the file shorter";
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, text))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Makes a new file. What is there gets another name first.
 fn create(path: &Path) -> io::Result<File> {
-    match File::create_new(path) {
+    // What is written behind an end that somebody else has moved leaves no hole.
+    let create = || File::options().read(true).append(true).create_new(true).open(path);
+    match create() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             move_away(path)?;
-            File::create_new(path)
+            create()
         }
         created => created,
     }

@@ -43,16 +43,20 @@ impl Viewer {
         let there = recording.bytes().saturating_sub(start);
         let length = usize::try_from(there).unwrap_or(usize::MAX).min(BLOCK);
         let mut buffer = self.cache.buffer(length);
+        let read = recording.clone();
         let load = blocking(move || {
-            recording.read(start, buffer.bytes())?;
+            read.read(start, buffer.bytes())?;
             Ok(buffer.filled())
         });
         let block = match length == BLOCK {
-            true => self.cache.get_or_load(self.source_id(), start, load).await?,
-            // The last one on the disk is still to be filled.
-            false => load.await?,
+            true => self.cache.get_or_load(self.source_id(), start, load).await,
+            // The last one in the file is still to be filled.
+            false => load.await,
         };
-        Ok(self.part(&block, offset, max))
+        match block {
+            Err(_) if recording.is_spoiled() => Ok(Read::NotKept),
+            block => Ok(self.part(&block?, offset, max)),
+        }
     }
 
     fn part(&self, block: &Bytes, offset: u64, max: usize) -> Read {
@@ -273,6 +277,27 @@ mod tests {
         assert_eq!(title.end(None), None);
         assert_eq!(title.send("z".into()).unwrap(), Some(LiveEvent::Started));
         assert_ne!(title.open(&cache).unwrap().source.validator(), first);
+    }
+
+    #[tokio::test]
+    async fn of_a_recording_that_somebody_else_makes_shorter_nothing_is_read_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let title = Broadcaster::new("a".into(), 1_000).recorded_in(dir.path()).unwrap();
+        title.send(vec![7; 200_000].into()).unwrap();
+        title.flush();
+        let viewer = title.open(&Arc::new(Cache::new(0))).unwrap().source;
+        title.send(vec![8; 200_000].into()).unwrap();
+        title.flush();
+        let read = viewer.clone().read(150_000, 10, 0).await.unwrap();
+        assert_eq!(read, Read::Bytes(vec![7; 10].into()));
+        let path = dir.path().join("a");
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(100_000).unwrap();
+        assert_eq!(viewer.clone().read(0, 10, 0).await.unwrap(), Read::NotKept);
+        assert_eq!(viewer.kept(), Some(200_000..400_000));
+        title.send(vec![9; 200_000].into()).unwrap();
+        title.flush();
+        assert_eq!(file.metadata().unwrap().len(), 100_000, "no hole in it");
     }
 
     #[tokio::test]
