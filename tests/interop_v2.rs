@@ -227,6 +227,7 @@ whole! {
     a_server_that_resets_the_stream: "reset", 2;
     a_server_that_stalls: "stall", 2;
     a_server_that_is_busy_for_a_while: "busy-later", 2;
+    a_server_that_takes_the_connection_for_unused: "unused", 1;
 }
 
 /// A server that does wrong is found out, and nothing is published.

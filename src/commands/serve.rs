@@ -146,6 +146,11 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         }
         anyhow::Ok(served.and(others_served)?)
     });
+    for on_the_air in live.iter().filter_map(|live| live.status()) {
+        let cause = "the server has ended".to_owned();
+        let (title, bytes) = (on_the_air.title, on_the_air.edge);
+        ui.sender().send(ServeEvent::LiveEnded { title, bytes, cause });
+    }
     // What is to be recorded has come; how long the disk may take is for the user to say.
     live.iter().for_each(|live| live.flush());
     // What else waits for a disk must not keep us.

@@ -204,12 +204,13 @@ fn a_broadcast_plays(name: &str, codecs: &str) {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("fifo");
     mkfifoat(CWD, &fifo, Mode::RUSR | Mode::WUSR).unwrap();
-    let mut serve = Serve::start(["--live", &format!("{name}={}", fifo.display())]);
+    let live = format!("{name}={}", fifo.display());
+    let mut serve = Serve::start(["--live", &live, "--live-linger", "0"]);
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-loglevel", "error", "-re", "-f", "lavfi"]);
     ffmpeg.args(["-i", "testsrc=size=320x180:rate=25", "-f", "lavfi", "-i", "sine", "-g", "25"]);
     ffmpeg.args(codecs.split(' ')).arg("-y").arg(&fifo);
-    let _producer = Killed(ffmpeg.spawn().unwrap());
+    let producer = Killed(ffmpeg.spawn().unwrap());
     serve.wait_for("live_started");
     let bridge = Bridge::to(&serve, &[]);
     let mut tab = Tab::open(&dir.path().join("profile"));
@@ -230,6 +231,9 @@ fn a_broadcast_plays(name: &str, codecs: &str) {
     tab.value("document.querySelector('[data-ago=\"0\"]').click()");
     tab.wait_for("media.played.length > 0 && media.currentTime > window.newest");
     assert_eq!(tab.value("media.error"), Value::Null);
+    drop(producer);
+    // Without a reload.
+    tab.wait_for("document.querySelector('#titles .live') === null");
     assert_eq!(tab.complaints, [""; 0]);
     if let Some(shots) = std::env::var_os("SCREENSHOTS").map(PathBuf::from) {
         tab.screenshot(900, "light", shots.join(format!("{name}.png")));

@@ -175,6 +175,19 @@ class Tired(V2Session):
             super().handle(body)
 
 
+class Unused(V2Session):
+    """Gives the connection up as if it had never heard the first OPEN_STREAM."""
+
+    _heard = False
+
+    def handle(self, body: Body | None) -> None:
+        if Unused._heard:
+            super().handle(body)
+        else:
+            Unused._heard = True
+            self.stream.connection.close(CloseReason.LIMIT)
+
+
 class UnknownOptions(V2Session):
     def send(self, body: Body) -> None:
         if isinstance(body, WithOptions):
@@ -303,6 +316,7 @@ SCENARIOS: dict[str, type[V2Session]] = {
     "media-failed": MediaFailed,
     "limit": Limit,
     "tired": Tired,
+    "unused": Unused,
     "too-much": TooMuch,
     "empty-chunk": EmptyChunk,
     "mute": Mute,

@@ -66,6 +66,9 @@ fn metrics_show_each_broadcast() {
     }
     viewer.kill().unwrap();
     viewer.wait().unwrap();
+    place.serve.signal("-TERM");
+    let ended = place.serve.wait_for("live_ended");
+    assert_eq!((&ended["bytes"], &ended["cause"]), (&5_000.into(), &"the server has ended".into()));
 }
 
 #[test]

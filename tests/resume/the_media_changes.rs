@@ -122,6 +122,7 @@ fn change(change: Change, away: bool) {
     // What an earlier play left of other media is in the way.
     assert_kept(&second, if new.is_some() { 1 } else { 3 });
     if let Some(new) = new {
+        assert!(second.stderr.contains("the media has changed"), "{}", second.stderr);
         assert!(second.stderr.contains("--no-continue"), "{}", second.stderr);
         again(&["--no-continue"]).assert_exit(0);
         assert!(fs::read(&out).unwrap() == new, "{change:?}");

@@ -159,8 +159,9 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                 let start = if self.resume.joined { 0 } else { self.resume.start };
                 match self.start_over(start) {
                     Ok(()) => continue,
-                    // What came of the earlier play stays: the media has changed.
-                    Err(Error::Sink(SinkError::OtherPlay { .. })) => return ended,
+                    Err(Error::Sink(SinkError::OtherPlay { part, origin })) => {
+                        return Err(SinkError::OtherMedia { part, origin }.into());
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -195,7 +196,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
         asked_at: Instant,
         retries: &mut Retries,
     ) -> Next {
-        if loss.sends_away && !retries.left(&self.resume, Instant::now()).is_zero() {
+        if loss.sends_away {
             let passed_over = self.link.pass_over(asked_at, loss.others.as_deref());
             match self.unless_over(passed_over).await {
                 None => return Next::Stop,

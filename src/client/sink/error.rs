@@ -49,6 +49,18 @@ pub enum Error {
         /// What it is of.
         origin: Box<Origin>,
     },
+    /// An earlier play left a part of what the title was then.
+    #[error(
+        "the media has changed: {} holds what came of it so far ({}); --no-continue replaces it",
+        part.display(),
+        describe(origin)
+    )]
+    OtherMedia {
+        /// The partial file.
+        part: PathBuf,
+        /// What it is of.
+        origin: Box<Origin>,
+    },
     /// The system will not let a file be replaced.
     #[error("{} cannot be replaced: {why}; choose another output", path.display())]
     Unreplaceable {
