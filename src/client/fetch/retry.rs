@@ -289,6 +289,31 @@ mod tests {
     }
 
     #[test]
+    fn what_joins_anew_without_progress_does_so_less_and_less_often() {
+        let settings = settings(Duration::ZERO, SECOND * 60);
+        let mut resume = accepted(&settings);
+        let mut retries = Retries::new(&settings, &resume);
+        let mut now = Instant::now();
+        let mut delays = Vec::new();
+        loop {
+            retries.note(&mut resume, now);
+            let loss = Loss::joining_anew(&closed(CloseReason::BEHIND));
+            let Some(delay) = retries.delay(&loss, &resume, now) else { break };
+            delays.push(delay);
+            now += delay + Duration::from_millis(1);
+        }
+        assert_eq!(delays[0], Duration::ZERO);
+        // The last one is what is left of the time.
+        let grown = &delays[1..delays.len() - 1];
+        assert!(grown.iter().all(|delay| *delay >= Backoff::FIRST), "{delays:?}");
+        assert!((5..20).contains(&delays.len()), "{delays:?}");
+        resume.position += PROGRESS;
+        retries.note(&mut resume, now);
+        let loss = Loss::joining_anew(&closed(CloseReason::BEHIND));
+        assert_eq!(retries.delay(&loss, &resume, now), Some(Duration::ZERO));
+    }
+
+    #[test]
     fn a_byte_with_each_session_is_no_progress() {
         let lost = || Err(Error::Transport(transport::Error::Idle));
         let none = tries(0, &lost());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -116,18 +116,25 @@ async fn dial_one(
     Err(failure.0.unwrap_or_else(|| resolve_error(io::ErrorKind::NotFound.into())))
 }
 
+/// How many questions to name servers are under way at most. Each has a thread for as long as the
+/// system's resolver takes.
+const MOST_QUESTIONS: usize = 8;
+
 /// The addresses of a server. The system's resolver blocks, for longer than anybody waits where a
 /// name server is silent, so it has a thread of its own that nobody joins.
 async fn resolve(server: &Address) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = server.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, server.port)]);
     }
+    static QUESTIONS: Semaphore = Semaphore::const_new(MOST_QUESTIONS);
+    let turn = QUESTIONS.acquire().await.map_err(io::Error::other)?;
     let (answer, answered) = oneshot::channel();
     let (host, port) = (server.host.clone(), server.port);
     thread::Builder::new().name("resolver".into()).spawn(move || {
         let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
         // Nobody waits any more where the time was up.
         let _ = answer.send(addresses);
+        drop(turn);
     })?;
     answered.await.unwrap_or_else(|_| Err(io::Error::other("the resolver's thread died")))
 }

@@ -217,6 +217,32 @@ mod tests {
         assert!(reads < 200, "{reads}");
     }
 
+    #[test]
+    fn where_no_decoder_can_begin_any_more_a_viewer_joins_at_the_edge() {
+        let broadcast = Arc::new(Broadcast::new(1 << 30, None));
+        let viewer = viewer(&broadcast);
+        let nal = |nal: &[u8]| [&[0, 0, 0, 1], nal].concat();
+        let sps = nal(&[0x67, 0x64, 0, 30, 0xac, 0xd9, 0x41, 0x9f]);
+        let pps = nal(&[0x68, 0xeb, 0xe3]);
+        let key = nal(&[&[0x65, 0x88][..], &[7; 58]].concat());
+        let header = [&sps[..], &pps].concat();
+        let begin = [&header[..], &key, &key, &key].concat();
+        broadcast.append(begin.clone().into()).unwrap();
+        let join = viewer.join(Duration::ZERO);
+        assert!((1..begin.len() as u64).contains(&join), "{join}");
+        assert_eq!(viewer.header_at(join).as_deref(), Some(&header[..]));
+        // Parameter sets that no header has room for, each with an id of its own (Exp-Golomb).
+        let large: Vec<u8> = (1..=160_u16)
+            .map(|code| (code << (15 - 2 * code.ilog2())).to_be_bytes())
+            .flat_map(|id| nal(&[&[0x68][..], &id, &[7; 8_000]].concat()))
+            .collect();
+        broadcast.append([&large[..], &key, &key].concat().into()).unwrap();
+        broadcast.append(key.into()).unwrap();
+        let edge = viewer.kept().unwrap().end;
+        assert_eq!(viewer.join(Duration::ZERO), edge);
+        assert_eq!((viewer.header_at(edge), viewer.header_at(join)), (None, Some(header.into())));
+    }
+
     #[tokio::test]
     async fn a_viewer_at_the_edge_waits_for_more() {
         let broadcast = Arc::new(Broadcast::new(10, None));
