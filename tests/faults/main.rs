@@ -51,7 +51,7 @@ impl Place {
     fn play(&self, number: usize, args: &[&str]) -> Command {
         let mut command = common::quicstream(self.serve.certificate().parent().unwrap());
         let port = self.path.port().to_string();
-        command.args(["play", "--port", &port, "--progress", "none", "--connect-timeout", "20"]);
+        command.args(["play", "--port", &port, "--progress", "none", "--connect-timeout", "40"]);
         command.arg("-o").arg(self.out(number)).args(args).stderr(Stdio::null());
         command
     }
@@ -107,7 +107,8 @@ fn a_handshake_that_takes_longer_than_a_client_waits_by_default() {
     let place = Place::new(100_000, Faults { deaf: true, ..GOOD });
     let mut play = place.play(0, &[]).spawn().unwrap();
     place.path.wait_for_bytes(1);
-    // How long the way to the server is gone, not a wait for anything.
+    // How long the way to the server is gone, not a wait for anything. The next packet after that
+    // comes when as much time has passed again, at the latest.
     thread::sleep(Duration::from_secs(11));
     place.path.set(GOOD);
     let code = play.wait().unwrap().code();
