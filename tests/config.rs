@@ -536,7 +536,7 @@ fn a_url_and_a_flag_do_not_say_the_same_twice() {
     }
     for flags in [["--title", "x"].as_slice(), &["--all", "-o", "d/"]] {
         let refused = refusal(&[&[&*pinned], flags].concat());
-        assert!(refused.contains("the URL has another title"), "{refused}");
+        assert!(refused.contains("the URL names one title"), "{refused}");
     }
     // A server of one title prints a URL that has it.
     let title = place.play(&[&pinned, "--title", "film.mp4"]).unwrap().client.title;

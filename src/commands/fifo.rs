@@ -76,8 +76,8 @@ impl Fifo {
         }
     }
 
-    /// Waits until there is something to be read of these writers, or the end; returns false if the
-    /// path leads to another FIFO, for which they are silent too long.
+    /// Waits until there is something to be read of these writers, or the end. Returns false once
+    /// nothing comes and the path leads to another FIFO.
     ///
     /// # Errors
     /// The system cannot wait.

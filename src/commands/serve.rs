@@ -91,6 +91,8 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
     warn_of_small_buffers(config.transport.socket_buffer);
     warn_of_dates(&identity, &config.credentials);
 
+    // From then on nothing more is said of broadcasts.
+    let over = CancellationToken::new();
     // Why the one broadcast that there is cannot be.
     let (refuse, refused) = mpsc::channel();
     let workers = RunningWorkers::start(workers, &server, &shutdown).context("cannot start")?;
@@ -106,10 +108,10 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         for producer in producers {
             let events = ui.sender();
             let (shutdown, server) = (shutdown.clone(), server.clone());
-            let (over, is_over) = oneshot::channel();
+            let (tell_end, has_ended) = oneshot::channel();
             let (refuse, piped) = (refuse.clone(), piped.clone());
             tokio::spawn(async move {
-                match is_over.await {
+                match has_ended.await {
                     Ok(None) => {}
                     Ok(Some(error)) if !has_more => _ = refuse.send(error),
                     Ok(Some(error)) => tracing::error!("{error:#}"),
@@ -120,8 +122,13 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
                     end_after_last(&server, &shutdown).await;
                 }
             });
-            let report = move |event| events.send(event);
-            let ended = move |refused| _ = over.send(refused);
+            let over = over.clone();
+            let report = move |event| {
+                if !over.is_cancelled() {
+                    events.send(event);
+                }
+            };
+            let ended = move |refused| _ = tell_end.send(refused);
             producer.start(report, ended).context("cannot start")?;
         }
         let inform = supervisor::inform(server.clone(), workers.handles(), shutdown.clone());
@@ -146,6 +153,7 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
         }
         anyhow::Ok(served.and(others_served)?)
     });
+    over.cancel();
     for on_the_air in live.iter().filter_map(|live| live.status()) {
         let cause = "the server has ended".to_owned();
         let (title, bytes) = (on_the_air.title, on_the_air.edge);

@@ -8,7 +8,7 @@ use anyhow::Context;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Interrupts;
@@ -20,7 +20,7 @@ use crate::{exit, ui};
 /// file system that hangs.
 const PATIENCE: Duration = Duration::from_millis(4500);
 
-/// How long the end of what is piped in is waited for, and then for its viewers to have it.
+/// How long it is waited for the end of what is piped in, and for its viewers to have it.
 const PIPE_TIME: Duration = Duration::from_secs(1);
 
 /// What signals ask of a server.
@@ -36,7 +36,7 @@ pub(super) struct Stop {
 /// terminal is gone.
 ///
 /// `piped` is cancelled when nothing more is piped in. A Ctrl-C that ends the server also ends who
-/// writes into the pipe: then the broadcast is over, and its viewers are not to wait for the server.
+/// writes into the pipe: viewers of that broadcast get its end first, and only then the server's.
 ///
 /// It listens on a thread of its own, which no disk can make wait. `unwritten` says how many bytes
 /// are still to go to one: what is lost of them is no end in good order.
@@ -55,10 +55,11 @@ pub(super) fn listen(
         signals.next().await;
         let until = Instant::now() + PATIENCE;
         let end_in_order = async {
-            if let Some(piped) = piped
-                && timeout(PIPE_TIME, piped.cancelled()).await.is_ok()
+            let pipe_until = Instant::now() + PIPE_TIME;
+            if let Some(piped) = piped.filter(|piped| !piped.is_cancelled())
+                && timeout_at(pipe_until, piped.cancelled()).await.is_ok()
             {
-                let _ = timeout(PIPE_TIME, shutdown.cancelled()).await;
+                let _ = timeout_at(pipe_until, shutdown.cancelled()).await;
             }
             shutdown.cancel();
             sleep_until(until).await;

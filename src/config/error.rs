@@ -103,7 +103,7 @@ pub enum Error {
     #[error("the port is given twice, after the server's name and with --port: keep one")]
     PortTwice,
     /// Two titles.
-    #[error("the URL has another title than --title or --all: keep one")]
+    #[error("the URL names one title, and --title or --all something else: keep one of them")]
     TitleTwice,
     /// What should be the key of a balancer is none.
     #[error("server.lb_key: {0}")]

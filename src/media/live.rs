@@ -167,14 +167,15 @@ impl Broadcaster {
         Ok(Found::new(&self.title, &self.title, None, source))
     }
 
-    /// Its entry in a list. What has ended has none where its beginning is not kept: who asks for it
-    /// would not get it.
+    /// Its entry in a list. What has ended is in none where its beginning is not kept, as who asks for
+    /// it would not get it: the title waits for its next broadcast, if it can have one.
     pub(super) fn entry(&self) -> Option<Entry> {
-        let broadcast = self.watchable();
-        let of = broadcast.as_ref();
-        if of.is_some_and(|broadcast| broadcast.has_ended() && broadcast.kept().is_some()) {
+        let is_to_be_had = |live: &Arc<Broadcast>| !live.has_ended() || live.kept().is_none();
+        let broadcast = self.watchable().filter(is_to_be_had);
+        if broadcast.is_none() && self.is_closed.load(Ordering::Relaxed) {
             return None;
         }
+        let of = broadcast.as_ref();
         Some(Entry {
             title: self.title.clone(),
             size: of.and_then(|broadcast| broadcast.len()),

@@ -274,6 +274,10 @@ fn what_has_ended_and_is_not_kept_from_its_beginning_is_refused() {
     let output = place.serve.play(["--start", "2500000", "-o", "-"]).output().unwrap();
     assert_exit(&output, 0);
     assert!(output.stdout == bytes(2_500_000, 500_000));
+    // Nobody is promised what is not there.
+    let list = place.serve.play(["--list", "--json"]).output().unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert!(list.contains("cam.bin") && list.contains(r#""size":null"#), "{list}");
 }
 
 /// A server of what is piped into it, which records to a disk that takes so many microseconds for

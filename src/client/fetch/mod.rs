@@ -144,6 +144,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                     let cause = format!("nothing came for {silent:.1} s");
                     self.reporter.reconnecting(1, Duration::ZERO, self.resume.position, cause);
                     self.report_opened(&opened);
+                    asked_at = Instant::now();
                     moved = Some(*opened);
                     continue;
                 }
@@ -188,8 +189,8 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
         }
     }
 
-    /// Does what is to be done before a lost session can be tried to get back, which was asked for
-    /// then, and waits for as long as that takes.
+    /// Makes ready for the next try to get a session back that was asked for at `asked_at`, and waits
+    /// until it is time.
     async fn before_next_try(
         &mut self,
         loss: Loss,

@@ -25,7 +25,7 @@ pub(super) struct Loss {
     busy: bool,
     /// Another server may have room, or not be about to end.
     pub(super) sends_away: bool,
-    /// It is tried again at once, if something came since the last loss.
+    /// It is tried again at once, if something came since the last such loss.
     at_once: bool,
     /// Such servers, where this one names some.
     pub(super) others: Option<String>,
@@ -112,6 +112,8 @@ pub(super) struct Retries {
     since: Option<Instant>,
     /// Where in the media the server last failed to read it.
     failed_at: Option<u64>,
+    /// Bytes that had come when a broadcast was last joined anew.
+    joined_at: Option<u64>,
 }
 
 impl Retries {
@@ -124,6 +126,7 @@ impl Retries {
             accepted: false,
             since: None,
             failed_at: None,
+            joined_at: None,
         }
     }
 
@@ -171,8 +174,10 @@ impl Retries {
         if loss.once && self.failed_at.replace(resume.position) == Some(resume.position) {
             return None;
         }
-        if loss.at_once && self.backoff.attempt == 0 {
-            self.backoff.attempt = 1;
+        let came = resume.bytes();
+        let is_on = |joined_at: u64| came.saturating_sub(joined_at) >= PROGRESS;
+        if loss.at_once && self.joined_at.is_none_or(is_on) {
+            self.joined_at = Some(came);
             return Some(Duration::ZERO);
         }
         let spent = now.saturating_duration_since(self.since.unwrap_or(now));

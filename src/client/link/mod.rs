@@ -117,18 +117,18 @@ impl Connected {
     }
 }
 
-/// Whether to ask once more. What takes a connection away says nothing of what was asked: a server
-/// may have taken it for unused, because it was kept for long or because the question was lost on
-/// the way.
+/// Whether to ask once more. A connection that is lost says nothing of what was asked: a server may
+/// have taken it for unused, because it was kept for long or because the question was lost on the
+/// way.
 #[derive(Debug, Default)]
 pub(super) struct Again {
-    was_asked_twice: bool,
+    has_asked_again: bool,
 }
 
 impl Again {
     /// Whether to ask again, after an answer whose connection was lost or not.
     pub(super) fn is_worth(&mut self, is_lost: bool) -> bool {
-        is_lost && !std::mem::replace(&mut self.was_asked_twice, true)
+        is_lost && !std::mem::replace(&mut self.has_asked_again, true)
     }
 }
 
@@ -172,9 +172,9 @@ impl Link {
         self.servers().note_progress();
     }
 
-    /// Goes to the next server, after one that was asked then has sent the client away, perhaps to
-    /// others that it names; unless another fetch has gone on since. Returns false where all of them
-    /// have, one after the other.
+    /// Goes to the next server after the one asked at `asked_at` has sent the client away, perhaps to
+    /// others that it names; where another fetch has gone to the next one since, to that. Returns
+    /// false where all of them have sent the client away, one after the other.
     pub(super) async fn pass_over(&self, asked_at: Instant, others: Option<&str>) -> bool {
         let mut current = self.0.current.lock().await;
         let mut servers = self.servers();
@@ -193,7 +193,7 @@ impl Link {
 
     /// What QUIC knows of the connection that is shared, while there is one.
     pub fn connection(&self) -> Option<ConnectionHandle> {
-        // While one is dialed there is none.
+        // While another is dialed nobody can say.
         let current = self.0.current.try_lock().ok()?;
         current.as_ref().map(Connected::handle).filter(|handle| handle.is_open()).cloned()
     }
@@ -302,12 +302,18 @@ impl Link {
     }
 
     /// Lets a connection go that is not needed after this answer. Returns true if it was lost before
-    /// that.
+    /// that, or taken for unused.
     pub(super) async fn let_go<T>(&self, connected: Connected, answer: &Result<T, Error>) -> bool {
-        let is_lost = matches!(answer, Err(Error::Transport(_)));
-        if is_lost || matches!(answer, Err(Error::NoAnswer { .. })) {
+        if matches!(answer, Err(Error::Transport(_) | Error::NoAnswer { .. })) {
             self.forget(&connected).await;
         }
+        let is_lost = match answer {
+            Err(Error::Transport(transport::Error::ClosedWithError(code))) => {
+                *code == u64::from(CloseReason::LIMIT.0)
+            }
+            Err(Error::Transport(error)) => error.is_transient(),
+            _ => false,
+        };
         let broken = matches!(answer, Err(Error::Session(end)) if end.is_violation());
         connected.release(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;
         is_lost

@@ -19,7 +19,7 @@ pub(super) struct Servers {
     current: usize,
     /// How many in turn have sent the client away.
     passed: usize,
-    /// When the last of them was passed over.
+    /// When the last of them was passed over, unless all have been since.
     moved_at: Option<Instant>,
 }
 
@@ -73,9 +73,10 @@ impl Servers {
     /// of them have.
     pub(super) fn pass_over(&mut self) -> bool {
         self.passed += 1;
-        self.moved_at = Some(Instant::now());
         self.current = (self.current + 1) % self.known.len().max(1);
         let is_fresh = self.passed < self.known.len();
+        // Who asked before all of them had is to wait, too.
+        self.moved_at = is_fresh.then(Instant::now);
         if !is_fresh {
             self.passed = 0;
         }
@@ -141,5 +142,7 @@ mod tests {
         assert!(servers.pass_over());
         assert!(servers.has_moved_since(asked_at));
         assert!(!servers.has_moved_since(Instant::now()));
+        assert!(!servers.pass_over());
+        assert!(!servers.has_moved_since(asked_at), "all of them have sent it away");
     }
 }

@@ -46,14 +46,14 @@ impl Recording {
         if self.is_spoiled() { 0 } else { self.bytes.load(Ordering::Acquire) }
     }
 
-    /// Whether nothing can be read from it any more.
-    pub(super) fn is_spoiled(&self) -> bool {
-        self.is_spoiled.load(Ordering::Acquire)
-    }
-
     /// The same, where the next ones are going to be as well.
     pub(super) fn reaches(&self) -> Option<u64> {
         (!self.is_over.load(Ordering::Acquire)).then(|| self.bytes())
+    }
+
+    /// Whether nothing can be read from it any more.
+    pub(super) fn is_spoiled(&self) -> bool {
+        self.is_spoiled.load(Ordering::Acquire)
     }
 
     /// Fills `buffer` with what was written at `offset`. Blocks.

@@ -128,7 +128,8 @@ impl Grant {
             end_offset: self.end,
             header_length: u32::try_from(self.header.len()).ok().filter(|length| *length > 0),
             oldest: self.kept.as_ref().map(|kept| kept.start),
-            edge: self.kept.as_ref().map(|kept| kept.end),
+            // More may have come between them.
+            edge: self.kept.as_ref().map(|kept| kept.end.max(self.start)),
             modified: self.media.modified(),
             ..Options::default()
         }
