@@ -18,6 +18,7 @@ mod scan;
 mod scanner;
 mod viewer;
 mod webm;
+mod window;
 
 use std::io;
 use std::path::Path;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::runtime;
 use tokio::sync::Notify;
 
@@ -14,6 +14,7 @@ use super::audience::Audience;
 use super::joins::Joins;
 use super::recording::Recording;
 use super::scanner::Scanner;
+use super::window::Window;
 use crate::media::Error;
 use crate::media::source::Read;
 use crate::protocol::Digest;
@@ -23,10 +24,6 @@ const VALIDATOR: usize = 16;
 
 /// How many times at which bytes came are remembered: one a second, for what is kept at most.
 const MOST_TIMES: usize = 24 * 60 * 60;
-
-/// How many bytes of small pieces become one block. Each piece would keep a place, and what it was
-/// cut from, for as long as its bytes are in the window.
-const JOINED: u64 = 64 * 1024;
 
 /// Over how long a bitrate is measured at most.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -64,12 +61,7 @@ struct Intake {
 
 #[derive(Default)]
 struct State {
-    /// What is kept in memory, each block with the byte that it begins at.
-    blocks: VecDeque<(u64, Bytes)>,
-    /// How many of the last of them are pieces that are still to be joined.
-    pieces: usize,
-    /// How many bytes there are.
-    edge: u64,
+    window: Window,
     end: Option<Ending>,
     /// How many bytes there were at these times.
     times: VecDeque<(Instant, u64)>,
@@ -95,7 +87,7 @@ impl std::fmt::Debug for Intake {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("edge", &self.edge).finish_non_exhaustive()
+        f.debug_struct("State").field("window", &self.window).finish_non_exhaustive()
     }
 }
 
@@ -164,22 +156,19 @@ impl Broadcast {
         hasher.update(&bytes);
         let now = Instant::now();
         let mut state = self.state();
-        let State { edge, times, joins, blind_from, .. } = &mut *state;
+        let State { window, times, joins, blind_from, .. } = &mut *state;
+        let edge = window.edge();
         found.into_iter().for_each(|(offset, header)| joins.push(offset, header));
         if scanner.is_blind() {
-            blind_from.get_or_insert(if joins.count() == 0 { 0 } else { *edge });
+            blind_from.get_or_insert(if joins.count() == 0 { 0 } else { edge });
         }
         if times.back().is_none_or(|(at, _)| now.duration_since(*at) >= Duration::from_secs(1)) {
-            times.push_back((now, *edge));
+            times.push_back((now, edge));
         }
-        state.push(bytes);
+        window.push(bytes);
         // What is not on the disk yet stays: it is in memory until it is, anyway.
         let recorded = self.recording.as_deref().and_then(Recording::reaches).unwrap_or(u64::MAX);
-        let from = state.edge.saturating_sub(self.window).min(recorded);
-        // A block of which a part is within the window stays as a whole.
-        while state.blocks.get(1).is_some_and(|(second, _)| *second <= from) {
-            state.blocks.pop_front();
-        }
+        window.forget_before(window.edge().saturating_sub(self.window).min(recorded));
         let oldest = self.oldest(&state);
         let State { times, joins, .. } = &mut *state;
         joins.forget_before(oldest);
@@ -203,7 +192,7 @@ impl Broadcast {
         let end = broken.map_or_else(whole, Ending::Broken);
         let mut state = self.state();
         state.end = Some(end);
-        let edge = state.edge;
+        let edge = state.window.edge();
         drop(state);
         self.grown.notify_waiters();
         edge
@@ -227,7 +216,7 @@ impl Broadcast {
     /// Bytes in all, once it has ended.
     pub(super) fn len(&self) -> Option<u64> {
         let state = self.state();
-        state.digest().map(|_| state.edge)
+        state.digest().map(|_| state.window.edge())
     }
 
     /// When it began, milliseconds since the Unix epoch.
@@ -240,12 +229,12 @@ impl Broadcast {
     pub(super) fn kept(&self) -> Option<Range<u64>> {
         let state = self.state();
         let oldest = self.oldest(&state);
-        (state.digest().is_none() || oldest > 0).then_some(oldest..state.edge)
+        (state.digest().is_none() || oldest > 0).then_some(oldest..state.window.edge())
     }
 
     /// The first byte from which on all are kept.
     fn oldest(&self, state: &State) -> u64 {
-        let in_memory = state.oldest_in_memory();
+        let in_memory = state.window.oldest();
         let recorded = self.recording.as_deref().map_or(0, Recording::bytes);
         if recorded >= in_memory { 0 } else { in_memory }
     }
@@ -256,7 +245,7 @@ impl Broadcast {
         let state = self.state();
         let oldest = self.oldest(&state);
         let then = match ago {
-            Duration::ZERO => state.edge,
+            Duration::ZERO => state.window.edge(),
             ago => {
                 let time = Instant::now().checked_sub(ago);
                 let after = state.times.partition_point(|(at, _)| Some(*at) <= time);
@@ -288,14 +277,14 @@ impl Broadcast {
     /// Where 1 to `max` bytes at `offset` are.
     pub(super) fn at(&self, offset: u64, max: usize) -> Place {
         let state = self.state();
-        if offset >= state.edge {
+        if offset >= state.window.edge() {
             return match &state.end {
                 None => Place::Later,
                 Some(Ending::Whole(_)) => Place::Here(Read::End),
                 Some(Ending::Broken(error)) => Place::Missing(error.clone()),
             };
         }
-        if let Some(bytes) = state.in_memory(offset, max) {
+        if let Some(bytes) = state.window.get(offset, max) {
             return Place::Here(Read::Bytes(bytes));
         }
         drop(state);
@@ -328,7 +317,7 @@ impl Broadcast {
             let grown = self.grown.notified();
             let (edge, has_ended) = {
                 let state = self.state();
-                (state.edge, state.end.is_some())
+                (state.window.edge(), state.end.is_some())
             };
             if seen.replace(edge) != Some(edge) || has_ended {
                 crowd.grown.notify_waiters();
@@ -347,12 +336,12 @@ impl Broadcast {
         LiveStatus {
             title: title.to_owned(),
             oldest: self.oldest(&state),
-            edge: state.edge,
-            window: state.edge - state.oldest_in_memory(),
+            edge: state.window.edge(),
+            window: state.window.edge() - state.window.oldest(),
             joins: state.joins.count(),
             bitrate: state.bitrate(),
             viewers,
-            behind: last.map_or(0, |position| state.edge.saturating_sub(position)),
+            behind: last.map_or(0, |position| state.window.edge().saturating_sub(position)),
         }
     }
 }
@@ -370,44 +359,12 @@ impl State {
         }
     }
 
-    /// Adds bytes at the end, and makes one block of pieces that have become enough for it.
-    fn push(&mut self, bytes: Bytes) {
-        let length = bytes.len() as u64;
-        self.blocks.push_back((self.edge, bytes));
-        self.edge += length;
-        self.pieces = (self.pieces + 1).min(self.blocks.len());
-        let whole = self.blocks.len() - self.pieces;
-        let first = self.blocks.get(whole).map_or(self.edge, |(first, _)| *first);
-        if self.edge - first < JOINED {
-            return;
-        }
-        if self.pieces > 1 {
-            let mut joined =
-                BytesMut::with_capacity(usize::try_from(self.edge - first).unwrap_or(0));
-            self.blocks.drain(whole..).for_each(|(_, piece)| joined.extend_from_slice(&piece));
-            self.blocks.push_back((first, joined.freeze()));
-        }
-        self.pieces = 0;
-    }
-
-    fn oldest_in_memory(&self) -> u64 {
-        self.blocks.front().map_or(self.edge, |(offset, _)| *offset)
-    }
-
-    fn in_memory(&self, offset: u64, max: usize) -> Option<Bytes> {
-        let after = self.blocks.partition_point(|(first, _)| *first <= offset);
-        let (first, block) = self.blocks.get(after.checked_sub(1)?)?;
-        let start = usize::try_from(offset - first).unwrap_or(usize::MAX).min(block.len());
-        let end = block.len().min(start.saturating_add(max));
-        Some(block.slice(start..end))
-    }
-
     fn bitrate(&self) -> Option<u32> {
         let now = Instant::now();
         let since = self.times.partition_point(|(at, _)| now.duration_since(*at) > MEASURED);
         let (at, offset) = self.times.get(since)?;
         let time = now.duration_since(*at);
-        let bits = (self.edge - offset).saturating_mul(8);
+        let bits = (self.window.edge() - offset).saturating_mul(8);
         (time >= Duration::from_secs(1)).then(|| (bits as f64 / time.as_secs_f64()) as u32)
     }
 }
