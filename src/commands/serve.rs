@@ -117,10 +117,11 @@ pub(super) fn run(config: ServeConfig) -> anyhow::Result<u8> {
                     Ok(Some(error)) => tracing::error!("{error:#}"),
                     Err(_) => return,
                 }
-                piped.iter().for_each(CancellationToken::cancel);
-                if !has_more {
-                    end_after_last(&server, &shutdown).await;
+                match has_more {
+                    true => sleep(stop::PIPE_TIME).await,
+                    false => end_after_last(&server, &shutdown).await,
                 }
+                piped.iter().for_each(CancellationToken::cancel);
             });
             let over = over.clone();
             let report = move |event| {

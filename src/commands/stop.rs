@@ -8,7 +8,7 @@ use anyhow::Context;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Interrupts;
@@ -20,8 +20,8 @@ use crate::{exit, ui};
 /// file system that hangs.
 const PATIENCE: Duration = Duration::from_millis(4500);
 
-/// How long it is waited for the end of what is piped in, and for its viewers to have it.
-const PIPE_TIME: Duration = Duration::from_secs(1);
+/// How long what is piped in may take to end, and its viewers to have the end.
+pub(super) const PIPE_TIME: Duration = Duration::from_secs(1);
 
 /// What signals ask of a server.
 pub(super) struct Stop {
@@ -35,7 +35,7 @@ pub(super) struct Stop {
 /// patience, ends the process at once. SIGHUP has files read anew, unless it comes because the
 /// terminal is gone.
 ///
-/// `piped` is cancelled when nothing more is piped in. A Ctrl-C that ends the server also ends who
+/// `piped` is cancelled when what is piped in is over and its viewers have that. A Ctrl-C that ends the server also ends who
 /// writes into the pipe: viewers of that broadcast get its end first, and only then the server's.
 ///
 /// It listens on a thread of its own, which no disk can make wait. `unwritten` says how many bytes
@@ -55,11 +55,8 @@ pub(super) fn listen(
         signals.next().await;
         let until = Instant::now() + PATIENCE;
         let end_in_order = async {
-            let pipe_until = Instant::now() + PIPE_TIME;
-            if let Some(piped) = piped.filter(|piped| !piped.is_cancelled())
-                && timeout_at(pipe_until, piped.cancelled()).await.is_ok()
-            {
-                let _ = timeout_at(pipe_until, shutdown.cancelled()).await;
+            if let Some(piped) = piped {
+                let _ = timeout(PIPE_TIME, piped.cancelled()).await;
             }
             shutdown.cancel();
             sleep_until(until).await;
