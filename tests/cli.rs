@@ -70,11 +70,12 @@ fn one_command_shows_the_whole_protocol() {
     let seqs: Vec<_> = named(&events, "chunk").iter().map(|chunk| chunk["seq"].clone()).collect();
     assert_eq!(seqs, [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(named(&events, "paused")[0]["seq"], 3);
-    assert!(named(&events, "resumed")[0]["seconds"].as_f64().unwrap() >= 1.99);
+    assert!(named(&events, "resumed")[0]["seconds"].as_f64().unwrap() >= 2.0);
     let closed = named(&events, "closed")[0];
     assert_eq!((&closed["complete"], &closed["bytes"]), (&true.into(), &524_288.into()));
-    // Seven chunks of 65,536 bytes at 500,000 bit/s, and the pause; the first goes at once.
-    assert!(closed["seconds"].as_f64().unwrap() >= 9.3, "{closed}");
+    // Seven chunks of 65,536 bytes at 500,000 bit/s, and the pause: 9.34 s. The first goes at once,
+    // and OPEN_ACK may be noticed late.
+    assert!(closed["seconds"].as_f64().unwrap() >= 8.0, "{closed}");
     assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0, "nothing is left behind");
 }
 

@@ -246,8 +246,10 @@ impl<R: FnMut(PlayEvent)> Reporter<R> {
         (self.report)(PlayEvent::Chunk { seq, bytes, total, skipped });
     }
 
-    /// Reports a change of state by a step of the machine.
-    pub(super) fn state(&mut self, before: State, state: State) {
+    /// Reports a change of state by a step of the machine at `now`.
+    ///
+    /// A pause is as long as the machine made it: that it is reported late takes nothing from it.
+    pub(super) fn state(&mut self, before: State, state: State, now: Instant) {
         if state == before {
             return;
         }
@@ -262,12 +264,12 @@ impl<R: FnMut(PlayEvent)> Reporter<R> {
         let seq = self.snapshot.seq;
         match (before, state) {
             (State::Streaming, State::Paused(cause)) => {
-                self.paused_at = Some(Instant::now());
+                self.paused_at = Some(now);
                 (self.report)(PlayEvent::Paused { seq, cause });
             }
             (State::Paused(_), State::Streaming) => {
-                let after =
-                    self.paused_at.take().map(|paused| paused.elapsed()).unwrap_or_default();
+                let paused_at = self.paused_at.take().unwrap_or(now);
+                let after = now.saturating_duration_since(paused_at);
                 (self.report)(PlayEvent::Resumed { seq, after });
             }
             _ => {}
@@ -293,5 +295,26 @@ impl<R: FnMut(PlayEvent)> Reporter<R> {
                 verdict,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_as_long_as_between_its_steps_whenever_they_are_reported() {
+        let mut pauses = Vec::new();
+        let mut reporter = Reporter::new(watch::Sender::default(), |event| {
+            if let PlayEvent::Resumed { after, .. } = event {
+                pauses.push(after);
+            }
+        });
+        let pause = Duration::from_secs(2);
+        let paused_at = Instant::now();
+        let paused = State::Paused(Cause::User);
+        reporter.state(State::Streaming, paused, paused_at);
+        reporter.state(paused, State::Streaming, paused_at + pause);
+        assert_eq!(pauses, [pause]);
     }
 }

@@ -130,8 +130,8 @@ async def chunk_from_client(client: V1Client, _: argparse.Namespace) -> None:
 
 async def silent(client: V1Client, _: argparse.Namespace) -> None:
     await client.open()
-    client.pause()
     paused_at = time.monotonic()
+    client.pause()
     await client.until(CloseStream)
     emit("timed_out", seconds=round(time.monotonic() - paused_at, 3))
     try:

@@ -110,7 +110,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
 
     /// Feeds the machine and does what it asks for, until it is closed.
     async fn converse(&mut self) -> Result<Outcome, Error> {
-        self.note_state(State::OpenSent);
+        self.note_state(State::OpenSent, Instant::now());
         // A key may have been pressed while the session was on its way.
         let mut input = (self.machine.paused_by_user() != self.context.resume.paused_by_user)
             .then_some(Input::TogglePause);
@@ -139,14 +139,15 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         if let Input::Frame(Frame::Pdu { pdu: Pdu::Heartbeat { echo: false, .. }, .. }) = &input {
             self.context.resume.was_quiet |= self.context.resume.live;
         }
-        let (machine, actions) = self.machine.step(input, self.began.elapsed());
+        let now = Instant::now();
+        let (machine, actions) = self.machine.step(input, now.duration_since(self.began));
         self.machine = machine;
         let mut ended = None;
         for action in actions.into_iter().flatten() {
             match action {
                 Action::Send(pdu) => self.outgoing.queue(&pdu),
                 Action::SendHeartbeat => {
-                    self.heartbeat = Some((self.outgoing.queue_heartbeat(), Instant::now()));
+                    self.heartbeat = Some((self.outgoing.queue_heartbeat(), now));
                 }
                 Action::Close => {
                     self.outgoing.queue(&Pdu::Close(CloseReason::CLIENT, Options::default()));
@@ -162,7 +163,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
                 Action::Accepted { .. } => {}
             }
         }
-        self.note_state(before);
+        self.note_state(before, now);
         ended
     }
 
@@ -231,8 +232,8 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         }
     }
 
-    /// Makes a change of state visible, and lets the next session know of it.
-    fn note_state(&mut self, before: State) {
+    /// Makes a change of state at `now` visible, and lets the next session know of it.
+    fn note_state(&mut self, before: State, now: Instant) {
         let state = self.machine.state();
         let resume = &mut *self.context.resume;
         resume.was_quiet |= matches!(state, State::Paused(_));
@@ -244,7 +245,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         if let State::Paused(Cause::Script(_)) = state {
             resume.script = None;
         }
-        self.context.reporter.state(before, state);
+        self.context.reporter.state(before, state, now.into());
     }
 
     fn ignore(&mut self, what: &str) {
