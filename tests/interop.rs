@@ -128,10 +128,10 @@ fn their_client_hears_heartbeats_while_paused() {
 
 #[test]
 fn their_client_has_its_heartbeats_answered() {
-    let Some(played) = their_client("heartbeat", &["--keepalive", "1"]) else { return };
+    let Some(played) = their_client("heartbeat", &[]) else { return };
     let counts = named(&played.events, "heartbeats")[0];
     let count = |name: &str| counts[name].as_u64().unwrap();
-    // One that is sent as the media ends meets a stream that has ended.
+    // The last one may meet a session that has ended.
     assert!(count("answered") >= 1 && count("answered") + 1 >= count("sent"), "{counts}");
     played.assert_whole();
 }

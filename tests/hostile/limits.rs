@@ -2,7 +2,9 @@
 
 use quicstream::protocol::{CloseReason, Frame, NackCode, Options, Pdu, Version};
 
-use crate::attacker::{Attacker, Stream, heartbeat, open_stream, output, unpaced, window};
+use crate::attacker::{
+    Attacker, Stream, first_packet, heartbeat, open_stream, output, unpaced, window,
+};
 use crate::common::{Serve, assert_exit};
 
 const LIMIT: u64 = CloseReason::LIMIT.0 as u64;
@@ -213,29 +215,20 @@ async fn handshakes_that_never_end_keep_nobody_out() {
     // First packets of handshakes that are not gone on with: quinn makes them, and nobody reads
     // the answers.
     for _ in 0..60 {
-        let initial = initial_packet();
+        let initial = initial_packet().await;
         socket.send_to(&initial, ("127.0.0.1", serve.port)).unwrap();
     }
     assert_serves(&serve).await;
 }
 
 /// The first packet of a client, caught on a socket of ours.
-fn initial_packet() -> Vec<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let sink = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+async fn initial_packet() -> Vec<u8> {
+    let sink = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut packet = vec![0; 2_000];
-    std::thread::scope(|scope| {
-        let port = sink.local_addr().unwrap().port();
-        scope.spawn(move || {
-            let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-            runtime.block_on(async {
-                let attempt = crate::attacker::first_packet(address);
-                let _ = tokio::time::timeout(std::time::Duration::from_millis(50), attempt).await;
-            });
-        });
-        let (length, _) = sink.recv_from(&mut packet).unwrap();
-        packet.truncate(length);
-    });
+    tokio::select! {
+        length = sink.recv(&mut packet) => packet.truncate(length.unwrap()),
+        () = first_packet(sink.local_addr().unwrap()) => panic!("nobody answered"),
+    }
     packet
 }
 

