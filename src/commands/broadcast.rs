@@ -108,6 +108,8 @@ impl Producer {
                 }
                 Ok(())
             };
+            // What is refused of it is missing, too.
+            let broken = |error: &media::Error| Arc::new(io::Error::other(error.to_string()));
             let end = |cause: String, broken: Option<Arc<io::Error>>| {
                 if let Some(LiveEvent::Ended(bytes)) = broadcaster.end(broken) {
                     report(ServeEvent::LiveEnded { title: title.clone(), bytes, cause });
@@ -124,7 +126,7 @@ impl Producer {
                             None
                         }
                         Err(Interrupted::Refused(error)) => {
-                            end(error.to_string(), None);
+                            end(error.to_string(), Some(broken(&error)));
                             Some(refusal(error))
                         }
                         Err(Interrupted::Io(error)) => {
@@ -141,7 +143,7 @@ impl Producer {
                 }
                 Input::Fifo(fifo) => {
                     let refuse = |error: media::Error| {
-                        end(error.to_string(), None);
+                        end(error.to_string(), Some(broken(&error)));
                         tracing::warn!("{:#}", refusal(error));
                     };
                     let Err(error) =

@@ -49,12 +49,16 @@ impl Fifo {
     /// # Errors
     /// The system cannot wait.
     pub(super) fn next_writer(&mut self, until: Option<Instant>) -> io::Result<Option<File>> {
-        let mut said = false;
+        let (mut said, mut has_waited) = (false, false);
         loop {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
-                return Ok(None);
+                // Of who came in time it may be heard late.
+                let file = self.file.as_ref().filter(|_| has_waited);
+                let has_come = file.map_or(Ok(false), |file| is_readable(file, left))?;
+                return Ok(self.file.take_if(|_| has_come));
             }
+            has_waited = true;
             let time = left.map_or(CHECK, |left| left.min(CHECK));
             match &self.file {
                 Some(file) if is_readable(file, Some(time))? => return Ok(self.file.take()),

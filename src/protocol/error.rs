@@ -48,6 +48,12 @@ pub enum Error {
         /// The one that was assigned.
         want: u32,
     },
+    /// A header is larger than HEADER_LENGTH may say.
+    #[error("a header of {got} bytes, over the limit of {limit}", limit = super::MAX_HEADER)]
+    HeaderTooLarge {
+        /// Bytes that OPEN_ACK announced.
+        got: u32,
+    },
     /// A payload is larger than OPEN_ACK allowed.
     #[error("a chunk of {got} bytes where OPEN_ACK allowed {limit}")]
     ChunkTooLarge {

@@ -20,3 +20,6 @@ pub use pdu::{CHUNK_PREFIX_LEN, Chunk, MAX_ENTRIES, OpenAck, OpenStream, Pdu};
 
 /// The largest payload of a chunk, in bytes: the most that `server.chunk_size` may be.
 pub const MAX_CHUNK_SIZE: u32 = 1024 * 1024;
+
+/// The largest header before the media of a broadcast, in bytes.
+pub const MAX_HEADER: u32 = 1024 * 1024;

@@ -121,7 +121,8 @@ impl OpenSession {
         if let Some(pacer) = &mut self.pacer {
             let now = began.elapsed();
             let due = pacer.due(self.sent);
-            if due.is_some_and(|due| now > due.saturating_add(LATE)) {
+            // A broadcast's bytes may have come later than they would have been due.
+            if size.is_some() && due.is_some_and(|due| now > due.saturating_add(LATE)) {
                 context.server.counters.chunks_late.add(1);
             }
             pacer.limit_credit(self.sent, length.into(), now);
@@ -157,7 +158,8 @@ impl OpenSession {
             let read = match came {
                 0 => Some(media.read(offset, wanted).await?),
                 _ if self.payload.len() >= MOST_PIECES => break,
-                _ => media.read_now(offset + came, wanted)?,
+                // What has come is sent before it is said that no more can be had.
+                _ => media.read_now(offset + came, wanted).unwrap_or_default(),
             };
             match read {
                 Some(Read::Bytes(slice)) => self.take(slice),

@@ -176,8 +176,9 @@ impl SessionSender {
     /// How far what was queued has come.
     pub(super) async fn delivery(&mut self) -> Delivery {
         let acknowledged = self.outgoing.acknowledged().await;
-        let queued = self.outgoing.total();
-        Delivery { acknowledged, outstanding: acknowledged < queued, queued }
+        let outstanding = acknowledged < self.outgoing.total();
+        let chunk = self.session.as_ref().map_or(0, |session| session.seq);
+        Delivery { acknowledged, outstanding, chunk }
     }
 
     /// Hands everything to the transport that is to be sent: what is queued, then, while

@@ -143,8 +143,10 @@ impl Sessions {
 
     /// Chunks sent by all sessions, running and ended.
     pub fn chunks(&self) -> u64 {
-        let running: u64 = self.running().values().map(|meter| u64::from(meter.seq())).sum();
-        running + self.closed_chunks.load(Ordering::Relaxed)
+        // Held meanwhile: one that ends must not count twice.
+        let running = self.running();
+        let chunks: u64 = running.values().map(|meter| u64::from(meter.seq())).sum();
+        chunks + self.closed_chunks.load(Ordering::Relaxed)
     }
 
     /// The newest ones, newest first.
@@ -159,8 +161,9 @@ impl Sessions {
 
     /// Media bytes sent by all sessions, running and ended.
     pub fn bytes(&self) -> u64 {
-        let running: u64 = self.running().values().map(|meter| meter.bytes()).sum();
-        running + self.closed_bytes.load(Ordering::Relaxed)
+        let running = self.running();
+        let bytes: u64 = running.values().map(|meter| meter.bytes()).sum();
+        bytes + self.closed_bytes.load(Ordering::Relaxed)
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Arc<Meter>>> {

@@ -72,6 +72,19 @@ impl Place {
         self.dir.path().join("out")
     }
 
+    /// Waits until the server has this byte of the broadcast: until then it is refused.
+    fn wait_for_byte(&mut self, at: usize) {
+        let start = at.to_string();
+        let has_come = || {
+            let mut viewer = self.viewer(&["--start", &start]);
+            let has_come = viewer.stdout.as_mut().unwrap().read(&mut [0]).unwrap() > 0;
+            end(viewer);
+            has_come
+        };
+        while !has_come() {}
+        self.serve.wait_for("session_opened");
+    }
+
     /// A viewer that writes to a pipe.
     fn viewer(&self, args: &[&str]) -> Child {
         let mut play = self.serve.play(args);
@@ -84,6 +97,11 @@ fn read(viewer: &mut Child, length: usize) -> Vec<u8> {
     let mut got = vec![0; length];
     viewer.stdout.as_mut().unwrap().read_exact(&mut got).unwrap();
     got
+}
+
+fn end(mut viewer: Child) {
+    viewer.kill().unwrap();
+    viewer.wait().unwrap();
 }
 
 #[test]
@@ -99,6 +117,7 @@ fn a_broadcast_is_watched_from_its_newest_byte_or_its_first_and_is_checked_at_th
     let list = place.serve.play(["--list", "--json"]).output().unwrap();
     let list = String::from_utf8(list.stdout).unwrap();
     assert!(list.contains(r#""live":true"#) && list.contains(r#""size":null"#), "{list}");
+    place.wait_for_byte(99_999);
 
     let out = place.out();
     let mut whole = place.serve.play(["--start", "0", "--json", "-o", out.to_str().unwrap()]);
@@ -128,9 +147,10 @@ fn a_broadcast_is_watched_from_its_newest_byte_or_its_first_and_is_checked_at_th
 
 #[test]
 fn what_is_not_kept_any_more_is_refused_and_a_pause_within_what_is_kept_loses_nothing() {
-    let place = Place::new(&["--live-window", "1MiB"]);
+    let mut place = Place::new(&["--live-window", "1MiB"]);
     let mut producer = place.producer();
     producer.write_all(&bytes(0, 3_000_000)).unwrap();
+    place.wait_for_byte(2_999_999);
     let mut viewer = place.viewer(&["--start", "2500000"]);
     assert_eq!(read(&mut viewer, 1_000), bytes(2_500_000, 1_000));
     let gone = place.serve.play(["--start", "5", "-o", "-"]).output().unwrap();
@@ -218,20 +238,7 @@ fn a_viewer_that_joins_gets_the_header_and_what_comes_from_a_key_frame_on() {
         let mut producer = place.producer();
         producer.write_all(&media).unwrap();
         place.serve.wait_for("live_started");
-        let end = |mut viewer: Child| {
-            viewer.kill().unwrap();
-            viewer.wait().unwrap();
-        };
-        // Until all of it is there, its last byte is refused.
-        let last = (media.len() - 1).to_string();
-        let has_all = || {
-            let mut viewer = place.viewer(&["--start", &last]);
-            let is_there = viewer.stdout.as_mut().unwrap().read(&mut [0]).unwrap() > 0;
-            end(viewer);
-            is_there
-        };
-        while !has_all() {}
-        place.serve.wait_for("session_opened");
+        place.wait_for_byte(media.len() - 1);
         let joined = [&header, &media[offset as usize..]].concat();
         for args in [&[][..], &["--protocol", "1"]] {
             let mut viewer = place.viewer(args);

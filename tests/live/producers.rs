@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, mkfifoat};
 
-use crate::common::{self, Serve, assert_exit};
+use crate::common::{self, Serve, assert_exit, events, named};
 use crate::{Place, bytes, read};
 
 #[test]
 fn a_writer_that_comes_back_in_time_goes_on_and_a_later_one_begins_anew() {
-    let mut place = Place::new(&["--live-linger", "1"]);
+    let mut place = Place::new(&["--live-linger", "2"]);
     let mut producer = place.producer();
     producer.write_all(&bytes(0, 1_000)).unwrap();
     place.serve.wait_for("live_started");
@@ -128,6 +128,35 @@ fn a_plain_mp4_from_a_fifo_is_refused_and_the_next_writer_is_waited_for() {
         serve.play(["--start", "0", "-o", "-"]).output().unwrap()
     };
     while watched().stdout != b"something else" {}
+}
+
+#[test]
+fn what_is_refused_in_its_middle_is_not_called_whole() {
+    let Some(mut ffmpeg) = common::ffmpeg::ffmpeg() else { return };
+    ffmpeg.args(["-f", "lavfi", "-i", "testsrc2=size=192x108:rate=25", "-t", "1"]);
+    // Its fragments say where in the file they are.
+    ffmpeg.args(["-c:v", "libx264", "-movflags", "frag_keyframe+empty_moov", "-f", "mp4", "pipe:"]);
+    let media = ffmpeg.output().unwrap().stdout;
+    let fragment = media.windows(4).position(|kind| kind == b"moof").unwrap() - 4;
+    let mut place = Place::new(&["--live-linger", "0"]);
+    let mut producer = place.producer();
+    producer.write_all(&media[..fragment]).unwrap();
+    place.serve.wait_for("live_started");
+    let out = place.out();
+    let mut viewer = place.serve.play(["--start", "0", "--json", "-o", out.to_str().unwrap()]);
+    let viewer = viewer.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    place.serve.wait_for("session_opened");
+    producer.write_all(&media[fragment..]).unwrap();
+    assert_eq!(place.serve.wait_for("live_ended")["bytes"], fragment);
+    let viewer = viewer.wait_with_output().unwrap();
+    assert_ne!(viewer.status.code(), Some(0));
+    let events = events(&viewer);
+    let closed = named(&events, "closed")[0];
+    assert_eq!((&closed["complete"], &closed["bytes"]), (&false.into(), &fragment.into()));
+    assert!(!out.exists());
+    let list = place.serve.play(["--list", "--json"]).output().unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert!(list.contains(r#""size":null"#), "{list}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use crate::common::relay::Relay;
 use crate::common::{self, assert_exit, events, named};
-use crate::{Place, bytes, read};
+use crate::{Place, bytes, end, read};
 
 /// More than the pipes and buffers between a server and a reader hold.
 const MUCH: usize = 24_000_000;
@@ -32,8 +32,7 @@ fn a_viewer_that_rests_for_longer_than_the_window_loses_nothing_of_what_is_recor
         late.wait().unwrap();
     }
     drop(producer);
-    viewer.kill().unwrap();
-    viewer.wait().unwrap();
+    end(viewer);
 }
 
 #[test]
@@ -83,10 +82,9 @@ fn without_a_recording_one_that_rested_too_long_joins_anew() {
     while !is_anew(&got) {
         got.extend(read(&mut viewer, 100_000));
     }
-    viewer.kill().unwrap();
-    let output = viewer.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(told.contains("bytes of the broadcast are missing here"), "{told}");
+    let mut told = BufReader::new(viewer.stderr.take().unwrap()).lines().map(Result::unwrap);
+    told.find(|line| line.contains("bytes of the broadcast are missing here")).unwrap();
+    end(viewer);
     drop(place);
     writer.join().unwrap();
 }
@@ -142,8 +140,7 @@ fn a_player_that_joins_anew_is_as_patient_as_ever() {
     lines.find(|line| line.contains(r#""event":"accepted""#)).unwrap();
     other_producer.write_all(&bytes(500, 500)).unwrap();
     assert_eq!(read(&mut viewer, 500), bytes(500, 500));
-    viewer.kill().unwrap();
-    viewer.wait().unwrap();
+    end(viewer);
 }
 
 #[test]
@@ -276,6 +273,5 @@ fn a_producer_may_send_as_it_likes() {
         producer = place.producer();
     }
     assert!(read(&mut viewer, at) == bytes(0, at));
-    viewer.kill().unwrap();
-    viewer.wait().unwrap();
+    end(viewer);
 }

@@ -173,6 +173,12 @@ struct Playing {
 
 impl Playing {
     fn start(home: &Path, port: u16) -> Self {
+        let path = home.join("out.mp4");
+        let target = Target::File { path, overwrite: false, resume: true };
+        Self::start_with(home, port, &target, settings())
+    }
+
+    fn start_with(home: &Path, port: u16, target: &Target, settings: client::PlaySettings) -> Self {
         let whom = client::Remote {
             addresses: vec![Address { host: "127.0.0.1".into(), port }],
             trust: Trust::Pins(vec![identity(home).fingerprint()]),
@@ -186,14 +192,13 @@ impl Playing {
         };
         let link = Link::new(&whom, link).unwrap();
         let out = home.join("out.mp4");
-        let target = Target::File { path: out.clone(), overwrite: false, resume: true };
-        let sink = Sink::open(&target).unwrap();
+        let sink = Sink::open(target).unwrap();
         let (steer, commands) = mpsc::unbounded_channel();
         let (report, events) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             let (publish, _) = watch::channel(client::Snapshot::default());
             let report = |event| report.send(event).unwrap_or_default();
-            client::play(&link, &settings(), sink, commands, publish, report).await
+            client::play(&link, &settings, sink, commands, publish, report).await
         });
         Self { out, steer, events, task }
     }
@@ -253,13 +258,17 @@ async fn and_the_play_goes_on_when_the_user_wants() {
     assert_nothing_beside(&out);
 }
 
-#[tokio::test]
-async fn and_one_that_the_server_ends_goes_on_when_the_user_wants() {
+/// A paused play that the server ends, and that is resumed after more time than a lost session is
+/// tried for.
+async fn ended_and_resumed(target: impl Fn(&Path) -> Target) {
     let home = tempfile::tempdir().unwrap();
     let (_, bytes) = media(home.path(), SIZE);
+    let target = target(&home.path().join("out.mp4"));
+    let patience = Duration::from_millis(400);
     let max_pause = Duration::from_millis(200);
     let mut server = Server::start_with("127.0.0.1:0".parse().unwrap(), home.path(), max_pause);
-    let mut playing = Playing::start(home.path(), server.address.port());
+    let settings = client::PlaySettings { retry_for: patience, ..settings() };
+    let mut playing = Playing::start_with(home.path(), server.address.port(), &target, settings);
     let out = playing.out.clone();
     let session = async {
         assert_eq!(server.session(false).await, 0);
@@ -267,7 +276,7 @@ async fn and_one_that_the_server_ends_goes_on_when_the_user_wants() {
         let next = server.events.recv().await;
         let Some(server::ServeEvent::Closed { reason, .. }) = next else { panic!("{next:?}") };
         assert_eq!(reason, "paused for too long");
-        let early = timeout(Duration::from_millis(500), server.events.recv()).await;
+        let early = timeout(2 * patience, server.events.recv()).await;
         assert!(early.is_err(), "it comes back when it is resumed: {early:?}");
         playing.toggle();
         assert!(server.session(false).await > SIZE as u64 / 4);
@@ -275,5 +284,16 @@ async fn and_one_that_the_server_ends_goes_on_when_the_user_wants() {
     };
     let outcome = timeout(PATIENCE, session).await.expect("it comes to its end");
     assert!(matches!(outcome, Outcome::Complete(_)), "{outcome:?}");
-    assert!(fs::read(&out).unwrap() == bytes);
+    assert!(target == Target::Discard || fs::read(&out).unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn and_one_that_the_server_ends_goes_on_when_the_user_wants() {
+    let file = |path: &Path| Target::File { path: path.into(), overwrite: false, resume: true };
+    ended_and_resumed(file).await;
+}
+
+#[tokio::test]
+async fn and_so_does_one_that_keeps_nothing() {
+    ended_and_resumed(|_| Target::Discard).await;
 }

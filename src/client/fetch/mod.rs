@@ -209,8 +209,12 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                 Some(false) => {}
             }
         }
-        if loss.waits_for_user && !self.wait_for_resume(&loss).await {
-            return Next::Stop;
+        if loss.waits_for_user {
+            if !self.wait_for_resume(&loss).await {
+                return Next::Stop;
+            }
+            // However long that took.
+            retries.begin_anew(Instant::now());
         }
         let Some(delay) = retries.delay(&loss, &self.resume, Instant::now()) else {
             return Next::GiveUp;
@@ -272,7 +276,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                     PlayCommand::Stop => return false,
                     PlayCommand::TogglePause => resume.paused_by_user = !resume.paused_by_user,
                 },
-                () = sink.room() => {}
+                () = sink.room(), if !sink.has_room() => {}
                 () = sink.failed() => return false,
             }
         }

@@ -256,10 +256,11 @@ impl ResumeState {
         if version == Version::V1 {
             return None;
         }
-        if self.joins() && options.live {
+        // What was a broadcast when it was asked for may have ended meanwhile: then it begins at 0.
+        if self.joins() {
             self.start = options.start_offset.unwrap_or(0);
             self.position = self.start;
-            self.joined = true;
+            self.joined = options.live;
             self.header = options.header_length.unwrap_or(0).into();
         }
         self.live = options.live;
@@ -365,6 +366,12 @@ mod tests {
         resume.accept(Version::V2, &Options { header_length: Some(300), ..live });
         // What has ended is not joined: it starts at byte 0.
         assert_eq!(resume.request(&usual).earlier.position, 0);
+        resume.accept(Version::V2, &ack(0, b"a", 5_000));
+        resume.position += 700;
+        assert_eq!(resume.options().start_offset, Some(700));
+        assert_eq!((resume.bytes(), resume.is_verified()), (700, true));
+        let origin = resume.origin("server".into()).unwrap();
+        assert_eq!((origin.start, origin.header, origin.joined), (0, 0, false));
     }
 
     #[test]

@@ -142,11 +142,16 @@ impl Retries {
         if progress {
             self.bytes = resume.bytes();
             self.accepted = resume.accepted;
-            self.backoff = Backoff::new();
-            self.since = None;
+            self.begin_anew(now);
         }
         self.since.get_or_insert(now);
         progress
+    }
+
+    /// Takes what was lost before for lost now.
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        self.backoff = Backoff::new();
+        self.since = Some(now);
     }
 
     /// Which try comes next, since the last progress.

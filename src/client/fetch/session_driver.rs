@@ -202,7 +202,9 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
     fn deliver(&mut self, seq: u32, mut payload: Payload) {
         let FetchContext { sink, resume, reporter, .. } = &mut self.context;
         // A server that knows no END_OFFSET sends more.
-        if let Some(left) = resume.left().and_then(|left| usize::try_from(left).ok()) {
+        if let Some(left) = resume.left().map(|left| left.saturating_add(resume.header_left))
+            && let Ok(left) = usize::try_from(left)
+        {
             payload.truncate(left);
         }
         let header = resume.header_left.min(payload.len() as u64);

@@ -179,8 +179,8 @@ impl Link {
         let mut current = self.0.current.lock().await;
         let mut servers = self.servers();
         others.into_iter().for_each(|others| servers.learn(others));
-        if servers.has_moved_since(asked_at) {
-            return true;
+        if let Some(is_fresh) = servers.moved_since(asked_at) {
+            return is_fresh;
         }
         *current = None;
         servers.pass_over()

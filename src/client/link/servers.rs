@@ -19,13 +19,13 @@ pub(super) struct Servers {
     current: usize,
     /// How many in turn have sent the client away.
     passed: usize,
-    /// When the last of them was passed over, unless all have been since.
-    moved_at: Option<Instant>,
+    /// When the last of them was passed over, and whether there was one after it to ask.
+    moved: Option<(Instant, bool)>,
 }
 
 impl Servers {
     pub(super) fn new(given: Vec<Address>) -> Self {
-        Self { given: given.len(), known: given, current: 0, passed: 0, moved_at: None }
+        Self { given: given.len(), known: given, current: 0, passed: 0, moved: None }
     }
 
     /// All of them, the one that is in use first.
@@ -64,9 +64,9 @@ impl Servers {
         }
     }
 
-    /// Whether one was passed over since then.
-    pub(super) fn has_moved_since(&self, time: Instant) -> bool {
-        self.moved_at.is_some_and(|moved_at| moved_at > time)
+    /// Whether there was one to ask after the last that was passed over, if that was since then.
+    pub(super) fn moved_since(&self, time: Instant) -> Option<bool> {
+        self.moved.filter(|(moved_at, _)| *moved_at > time).map(|(_, is_fresh)| is_fresh)
     }
 
     /// Goes to the next one, after the one in use has sent the client away. Returns false where all
@@ -75,8 +75,7 @@ impl Servers {
         self.passed += 1;
         self.current = (self.current + 1) % self.known.len().max(1);
         let is_fresh = self.passed < self.known.len();
-        // Who asked before all of them had is to wait, too.
-        self.moved_at = is_fresh.then(Instant::now);
+        self.moved = Some((Instant::now(), is_fresh));
         if !is_fresh {
             self.passed = 0;
         }
@@ -138,11 +137,11 @@ mod tests {
     fn who_asked_before_another_has_gone_on_goes_with_it() {
         let mut servers = servers(&["a:1", "b:2"]);
         let asked_at = Instant::now();
-        assert!(!servers.has_moved_since(asked_at));
+        assert_eq!(servers.moved_since(asked_at), None);
         assert!(servers.pass_over());
-        assert!(servers.has_moved_since(asked_at));
-        assert!(!servers.has_moved_since(Instant::now()));
+        assert_eq!(servers.moved_since(asked_at), Some(true));
+        assert_eq!(servers.moved_since(Instant::now()), None);
         assert!(!servers.pass_over());
-        assert!(!servers.has_moved_since(asked_at), "all of them have sent it away");
+        assert_eq!(servers.moved_since(asked_at), Some(false), "all of them have sent it away");
     }
 }

@@ -137,7 +137,9 @@ impl Layout {
         let wanted = match kind {
             b"ftyp" if FTYP_SIZE.contains(&size) => Some(Wanted::Ftyp),
             // Only of a plain MP4 is it that large.
-            b"moov" if size > MAX_HEADER as u64 => return Err(Fault::NotFragmented),
+            b"moov" if size > (MAX_HEADER - self.ftyp.len()) as u64 => {
+                return Err(Fault::NotFragmented);
+            }
             b"moov" => Some(Wanted::Moov),
             b"mdat" if self.movie.is_none() => return Err(Fault::NotFragmented),
             b"moof" if self.movie.is_none() => return Err(Fault::Lost),

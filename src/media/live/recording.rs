@@ -64,7 +64,10 @@ impl Recording {
     pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let written = self.bytes();
         let read = match self.file.get() {
-            Some(file) => file.read_exact_at(buffer, offset).and_then(|()| is_whole(file, written)),
+            Some(file) => {
+                let read = file.read_exact_at(buffer, offset);
+                read.and_then(|()| strange(file, written).map(drop))
+            }
             None => Err(io::ErrorKind::NotFound.into()),
         };
         let failed = |source: io::Error| {
@@ -85,9 +88,9 @@ impl Recording {
             Some(file) => Ok(file),
             None => create(&self.path).map(|file| self.file.get_or_init(|| file)),
         };
-        let written = file.and_then(|mut file| {
-            is_whole(file, self.bytes())?;
-            file.write_all(bytes)
+        let written = file.and_then(|mut file| match strange(file, self.bytes())? {
+            0 => file.write_all(bytes),
+            _ => Err(io::Error::other("somebody else has written to the file")),
         });
         match written {
             Ok(()) => _ = self.bytes.fetch_add(bytes.len() as u64, Ordering::AcqRel),
@@ -208,18 +211,15 @@ fn record(pieces: &Receiver<Piece>, waiting: &AtomicU64) {
     }
 }
 
-/// Whether a file still has all that was written to it.
+/// How many bytes a file has beside those that were written to it.
 ///
 /// # Errors
-/// It has not: [`io::ErrorKind::UnexpectedEof`].
-fn is_whole(file: &File, written: u64) -> io::Result<()> {
-    match file.metadata()?.len() < written {
-        true => {
-            let text = "somebody else has made the file shorter";
-            Err(io::Error::new(io::ErrorKind::UnexpectedEof, text))
-        }
-        false => Ok(()),
-    }
+/// It has not even those: [`io::ErrorKind::UnexpectedEof`].
+fn strange(file: &File, written: u64) -> io::Result<u64> {
+    file.metadata()?.len().checked_sub(written).ok_or_else(|| {
+        let text = "somebody else has made the file shorter";
+        io::Error::new(io::ErrorKind::UnexpectedEof, text)
+    })
 }
 
 /// Makes a new file. What is there gets another name first.
@@ -323,6 +323,26 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         Recorder::start(&dir.path().join("file"), "cam.ts", 0).unwrap_err();
         Recorder::start(dir.path(), "other.ts", 0).unwrap();
+    }
+
+    #[test]
+    fn what_somebody_else_writes_behind_it_ends_a_recording_and_spoils_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cam.ts");
+        let recorder = Recorder::start(dir.path(), "cam.ts", 0).unwrap();
+        let recording = recorder.begin();
+        let record = |bytes: &'static [u8]| {
+            recorder.record(&recording, &bytes.into());
+            recorder.flush();
+        };
+        record(b"ours");
+        File::options().append(true).open(&path).unwrap().write_all(b" and theirs").unwrap();
+        record(b"more");
+        assert_eq!((recording.bytes(), recording.reaches()), (4, None));
+        let mut read = [0; 4];
+        recording.read(0, &mut read).unwrap();
+        assert_eq!(&read, b"ours");
+        assert_eq!(fs::read(&path).unwrap(), b"ours and theirs");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use memchr::memmem::Finder;
 
+use crate::protocol;
+
 /// The most bytes of a header: what the wire's HEADER_LENGTH allows.
-pub(super) const MAX_HEADER: usize = 1024 * 1024;
+pub(super) const MAX_HEADER: usize = protocol::MAX_HEADER as usize;
 
 /// Finds where a decoder can begin in a stream of one container.
 pub(super) trait Scan: std::fmt::Debug + Send {

@@ -79,6 +79,12 @@ pub enum Discontinuity {
     /// It is other media.
     #[error("the server has other media than before")]
     Media,
+    /// It was complete before its header was.
+    #[error("{missing} bytes of the header did not come")]
+    Header {
+        /// Bytes that were announced and did not come.
+        missing: u64,
+    },
     /// It was complete too early.
     #[error("{got} bytes of media came where the server announced {want}")]
     Size {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::received::Received;
-use super::{Action, Cause, Discontinuity, Earlier, End, Input, ScriptedPause, State};
-use crate::protocol::{Chunk, CloseReason, Error, Frame, Kind, OpenAck, Options, Pdu, Version};
+use super::{Action, Cause, Earlier, End, Input, ScriptedPause, State};
+use crate::protocol::{
+    Chunk, CloseReason, Error, Frame, Kind, MAX_HEADER, OpenAck, Options, Pdu, Version,
+};
 use crate::session::Time;
 
 /// How long a client that stops waits for the server's CLOSE_STREAM.
@@ -174,8 +176,8 @@ impl ClientSession {
                 OpenSent,
                 Input::Frame(Frame::Pdu { pdu: Pdu::OpenAck(ack, options), session_id }),
             ) => {
-                if let Err(discontinuity) = self.check_terms(&options) {
-                    return (self.closed(), [Some(Action::End(discontinuity.into())), None]);
+                if let Err(end) = self.check_terms(&options) {
+                    return (self.closed(), [Some(Action::End(end)), None]);
                 }
                 self.session_id = session_id;
                 self.note_terms(ack, &options, now);
@@ -323,11 +325,15 @@ impl ClientSession {
         }
     }
 
-    /// Whether OPEN_ACK goes on with what was begun. Version 1 does not say.
-    fn check_terms(&self, options: &Options) -> Result<(), Discontinuity> {
-        match self.version {
-            Version::V1 => Ok(()),
-            Version::V2 => self.earlier.check(options),
+    /// Whether OPEN_ACK goes on with what was begun, and asks for no more memory than it may. Version
+    /// 1 says nothing of that.
+    fn check_terms(&self, options: &Options) -> Result<(), End> {
+        match (self.version, options.header_length) {
+            (Version::V1, _) => Ok(()),
+            (Version::V2, Some(got)) if got > MAX_HEADER => {
+                Err(End::Violation(Error::HeaderTooLarge { got }))
+            }
+            (Version::V2, _) => Ok(self.earlier.check(options)?),
         }
     }
 

@@ -67,6 +67,7 @@ impl Received {
     /// It has fewer bytes than were announced.
     pub(super) fn complete(&self) -> Result<(), Discontinuity> {
         match self.end {
+            _ if self.header_left > 0 => Err(Discontinuity::Header { missing: self.header_left }),
             Some(want) if want != self.position => {
                 Err(Discontinuity::Size { got: self.position, want })
             }

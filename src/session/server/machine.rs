@@ -40,8 +40,8 @@ pub struct ServerSession {
     completes: Option<Time>,
     /// The media is a broadcast: where nothing comes, heartbeats say that the server is there.
     live: bool,
-    /// Bytes that had been queued when a heartbeat was last due.
-    queued: u64,
+    /// The last chunk that had been queued when a heartbeat was last due.
+    chunk: u32,
 }
 
 impl ServerSession {
@@ -66,7 +66,7 @@ impl ServerSession {
             owes_digest: false,
             completes: None,
             live: false,
-            queued: 0,
+            chunk: 0,
         }
     }
 
@@ -213,7 +213,7 @@ impl ServerSession {
             }
             (Streaming, Input::Tick(delivery)) if self.live && now >= self.next_heartbeat => {
                 self.next_heartbeat = now.saturating_add(self.quiet_check());
-                let quiet = std::mem::replace(&mut self.queued, delivery.queued) == delivery.queued;
+                let quiet = std::mem::replace(&mut self.chunk, delivery.chunk) == delivery.chunk;
                 (Streaming, quiet.then_some(Action::SendHeartbeat))
             }
             (state, Input::Tick(_)) => (state, None),

@@ -65,8 +65,8 @@ pub struct Delivery {
     pub acknowledged: u64,
     /// Whether there are bytes that it has not.
     pub outstanding: bool,
-    /// Bytes that were queued for it in all.
-    pub queued: u64,
+    /// The last chunk that was queued for it; 0 before the first.
+    pub chunk: u32,
 }
 
 /// The times that a session goes by.

@@ -1,7 +1,7 @@
 //! What a client bears of a server that means it no good.
 
 use super::*;
-use crate::session::client::{Action, ClientSession, Earlier, End, Input, State};
+use crate::session::client::{Action, ClientSession, Discontinuity, Earlier, End, Input, State};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -47,6 +47,29 @@ fn the_first_byte_past_the_announced_end_is_a_violation() {
     }
     let unknown = streaming(V2, ACK, none());
     assert_eq!(violation(unknown, of_size(1, MAX_CHUNK)), None, "nothing was announced");
+}
+
+#[test]
+fn a_header_is_no_larger_than_a_mebibyte_and_comes_as_a_whole() {
+    let of_header = |length| Options { header_length: Some(length), live: true, ..none() };
+    let asked = || {
+        let new = ClientSession::new(V2, None, secs(10), Duration::ZERO);
+        new.step(Input::Connected(open(), none()), Duration::ZERO).0
+    };
+    let too_large = received(Pdu::OpenAck(ACK, of_header(MIB as u32 + 1)));
+    let error = Error::HeaderTooLarge { got: MIB as u32 + 1 };
+    assert_eq!(violation(asked(), too_large), Some(error));
+    let (client, _) = asked().step(received(Pdu::OpenAck(ACK, of_header(3))), Duration::ZERO);
+    assert_eq!(client.state(), State::Streaming);
+    let end = |client: ClientSession| {
+        let complete = received(Pdu::Close(CloseReason::COMPLETE, none()));
+        client.step(complete, Duration::ZERO).1.into_iter().flatten().last()
+    };
+    let (client, _) = client.step(of_size(1, 2), Duration::ZERO);
+    let missing = Discontinuity::Header { missing: 1 };
+    assert_eq!(end(client), Some(Action::End(End::Discontinuity(missing))));
+    let (client, _) = client.step(of_size(2, 2), Duration::ZERO);
+    assert_eq!(end(client), Some(Action::End(End::Complete)));
 }
 
 #[test]

@@ -118,7 +118,7 @@ const fn secs(secs: u64) -> Duration {
 
 /// A tick of a server whose client has everything.
 const fn server_tick() -> ServerInput {
-    ServerInput::Tick(Delivery { acknowledged: 0, outstanding: false, queued: 0 })
+    ServerInput::Tick(Delivery { acknowledged: 0, outstanding: false, chunk: 0 })
 }
 
 /// The last moment before.

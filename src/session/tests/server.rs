@@ -388,7 +388,7 @@ fn a_tick_at_the_deadline_is_never_in_vain() {
 
 /// Bytes of a session that a client has acknowledged, with more on the way.
 fn delivered(acknowledged: u64) -> Input {
-    Input::Tick(Delivery { acknowledged, outstanding: true, queued: 0 })
+    Input::Tick(Delivery { acknowledged, outstanding: true, chunk: 0 })
 }
 
 /// A session that looks after its client's progress every five seconds, for twenty.
@@ -432,6 +432,26 @@ fn a_client_that_takes_nothing_is_gone_whatever_it_says() {
 }
 
 #[test]
+fn a_quiet_broadcast_is_heard_of_within_a_keepalive_and_then_twice_as_often() {
+    let live = Input::Opened { session_id: SESSION, owes_digest: false, live: true };
+    let new = ServerSession::new(V2, TIMEOUTS, secs(0));
+    let mut server = new.step(live, secs(0)).0;
+    let mut beats = Vec::new();
+    // One chunk comes just after the first look.
+    for chunk in [0, 1, 1, 1, 1] {
+        let now = server.deadline().unwrap();
+        let beat = Pdu::Heartbeat { timestamp: 9, echo: false };
+        server = server.step(Input::Frame(pdu(beat)), now).0;
+        let look = Input::Tick(Delivery { acknowledged: 0, outstanding: false, chunk });
+        let (next, action) = server.step(look, now);
+        server = next;
+        beats.extend(action.map(|action| (now, action)));
+    }
+    let half = TIMEOUTS.keepalive / 2;
+    assert_eq!(beats, [1, 3, 4, 5].map(|times| (times * half, Action::SendHeartbeat)));
+}
+
+#[test]
 fn a_client_that_takes_a_byte_now_and_then_or_pauses_is_there() {
     for state in [Streaming, Closing] {
         let mut server = watchful(V2, state);
@@ -440,7 +460,7 @@ fn a_client_that_takes_a_byte_now_and_then_or_pauses_is_there() {
             assert_eq!(server.state(), state, "{now}");
         }
         // All that was on the way has arrived: it is the media's turn.
-        let everything = Input::Tick(Delivery { acknowledged: 3, outstanding: false, queued: 3 });
+        let everything = Input::Tick(Delivery { acknowledged: 3, outstanding: false, chunk: 0 });
         server = server.step(everything, secs(64)).0;
         assert_eq!(server.step(delivered(3), secs(83)).0.state(), state);
 

@@ -133,6 +133,8 @@ fn an_mp4_that_needs_its_first_byte_is_refused() {
     refused(&[&ftyp[..], &moov(&track(1, b"vide", 9))].concat());
     refused(&[&ftyp[..], &mp4_box(b"free", b""), &mp4_box(b"mdat", &[7; 100])].concat());
     refused(&[&ftyp[..], &(2_u32 << 20).to_be_bytes(), b"moov", &[0; 100]].concat());
+    // One that fits into a header only without the ftyp.
+    refused(&[&ftyp[..], &(1_u32 << 20).to_be_bytes(), b"moov", &[0; 100]].concat());
     // Samples before the first fragment.
     let mvex = mp4_box(b"mvex", &mp4_box(b"trex", &words(&[0, 1, 1, 0, 0, 0])));
     refused(&[&ftyp[..], &moov(&[track(1, b"vide", 9), mvex].concat())].concat());
