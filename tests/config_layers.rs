@@ -211,6 +211,25 @@ fn what_is_no_regular_file_is_not_taken_for_a_configuration() {
 }
 
 #[test]
+fn an_empty_path_is_not_the_working_directory() {
+    for (section, key) in [("server", "media"), ("server", "record"), ("server", "tokens")] {
+        let place = Place::new();
+        let file = place.path().join("own.toml");
+        fs::write(&file, format!("[{section}]\n{key} = \"\"\n")).unwrap();
+        let mut by_file = place.command("serve");
+        by_file.arg("--config").arg(&file);
+        let mut by_variable = place.command("serve");
+        by_variable.env(format!("QUICSTREAM_{section}_{key}").to_uppercase(), "");
+        for mut command in [by_file, by_variable] {
+            let output = command.output().unwrap();
+            assert_exit(&output, 2);
+            let said = said(&output);
+            assert!(said.contains(&format!("{section}.{key} is an empty path")), "{said}");
+        }
+    }
+}
+
+#[test]
 fn variables_that_name_no_setting_are_warned_of() {
     let place = Place::new();
     let injected = [

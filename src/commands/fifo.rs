@@ -14,6 +14,10 @@ use rustix::fs::OFlags;
 /// How often it is looked whether the path still leads to the same FIFO, or to one again.
 const CHECK: Duration = Duration::from_secs(1);
 
+/// The file system of all pipes that have no name: PIPEFS_MAGIC of statfs(2).
+#[cfg(target_os = "linux")]
+const PIPEFS: rustix::fs::FsWord = 0x5049_5045;
+
 /// A FIFO that is read.
 pub(super) struct Fifo {
     path: PathBuf,
@@ -35,7 +39,14 @@ impl Fifo {
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(Self { path: path.to_owned(), file: Some(open(path).context("it cannot be read")?) })
+        let file = open(path).context("it cannot be read")?;
+        if is_nameless(&file)? {
+            bail!(
+                "it is a pipe that only one process can write to, once: pipe that into --live \
+                 NAME, or make a FIFO with mkfifo"
+            );
+        }
+        Ok(Self { path: path.to_owned(), file: Some(file) })
     }
 
     /// What tells it from all others that are there.
@@ -114,6 +125,15 @@ impl Fifo {
             _ => false,
         }
     }
+}
+
+/// Whether it is a pipe as shells make them, which only looks like a FIFO: nobody can come back to
+/// it.
+fn is_nameless(file: &File) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    return Ok(rustix::fs::fstatfs(file)?.f_type == PIPEFS);
+    #[cfg(not(target_os = "linux"))]
+    Ok(false)
 }
 
 fn identity(file: &File) -> io::Result<(u64, u64)> {

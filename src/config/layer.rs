@@ -1,6 +1,6 @@
 //! The layers of settings, merged: the built-in defaults, a file, the environment and the flags.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::settings::{Identity, Layer, Trust};
 use super::value::Invalid;
@@ -25,7 +25,28 @@ impl Layer {
     ) -> Result<Self, Error> {
         let file = file::read(file, environment, notices)?;
         let variables = Self::from_variables(environment, notices)?;
-        Ok(flags.over(variables).over(file).over(Self::built_in()?))
+        let merged = flags.over(variables).over(file).over(Self::built_in()?);
+        merged.refuse_empty_paths()?;
+        Ok(merged)
+    }
+
+    /// An empty path would be the working directory.
+    fn refuse_empty_paths(&self) -> Result<(), Error> {
+        let Self { server, identity, trust, client, .. } = self;
+        let paths = [
+            ("server.media", &server.media),
+            ("server.record", &server.record),
+            ("server.tokens", &server.tokens),
+            ("client.token_file", &client.token_file),
+            ("tls.cert", &identity.cert),
+            ("tls.key", &identity.key),
+            ("tls.ca", &trust.ca),
+        ];
+        let is_empty = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new(""));
+        match paths.into_iter().find(|(_, path)| is_empty(path)) {
+            Some((key, _)) => Err(Error::EmptyPath(key)),
+            None => Ok(()),
+        }
     }
 
     fn built_in() -> Result<Self, Error> {

@@ -265,6 +265,12 @@ impl Library {
         self.live.iter().map(AsRef::as_ref).filter(|live: &&Broadcaster| live.is_there())
     }
 
+    /// Whether a title is a broadcast that is over, and who asks where it begins is to wait for the
+    /// next one.
+    pub fn is_between_broadcasts(&self, title: &str) -> bool {
+        self.live_title(title).is_some_and(Broadcaster::is_between)
+    }
+
     fn live_title(&self, title: &str) -> Option<&Broadcaster> {
         self.live().find(|live| live.title() == title)
     }

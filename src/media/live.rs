@@ -168,11 +168,20 @@ impl Broadcaster {
         Ok(Found::new(&self.title, &self.title, None, source))
     }
 
-    /// Its entry in a list. What has ended is in none where its beginning is not kept, as who asks for
-    /// it would not get it: the title waits for its next broadcast, if it can have one.
+    /// What somebody can begin with who has nothing of it yet: of what has ended and is not kept from
+    /// its beginning that is nothing.
+    fn beginnable(&self) -> Option<Arc<Broadcast>> {
+        self.watchable().filter(|live| !live.has_ended() || live.kept().is_none())
+    }
+
+    /// Whether who has nothing of it yet is to wait for the next broadcast.
+    pub(super) fn is_between(&self) -> bool {
+        !self.is_closed.load(Ordering::Relaxed) && self.beginnable().is_none()
+    }
+
+    /// Its entry in a list. A title that waits for its next broadcast is there as well.
     pub(super) fn entry(&self) -> Option<Entry> {
-        let is_to_be_had = |live: &Arc<Broadcast>| !live.has_ended() || live.kept().is_none();
-        let broadcast = self.watchable().filter(is_to_be_had);
+        let broadcast = self.beginnable();
         if broadcast.is_none() && self.is_closed.load(Ordering::Relaxed) {
             return None;
         }

@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, mkfifoat};
+use rustix::net::sockopt::set_socket_linger;
 
 use crate::common::{self, Serve, assert_exit, events, named};
-use crate::{Place, bytes, read};
+use crate::{Place, bytes, end, read};
 
 #[test]
 fn a_writer_that_comes_back_in_time_goes_on_and_a_later_one_begins_anew() {
@@ -75,13 +79,16 @@ fn a_broadcast_has_to_come_from_somewhere() {
     fs::write(&file, "x").unwrap();
     let refused = |args: &[&str], code: i32, words: &str| {
         let mut serve = common::quicstream(dir.path());
-        let output = serve.args(["serve", "--listen", "127.0.0.1:0"]).args(args).output().unwrap();
+        serve.args(["serve", "--listen", "127.0.0.1:0"]).args(args).stdin(Stdio::piped());
+        let output = serve.output().unwrap();
         assert_exit(&output, code);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(told.contains(words), "{told}");
     };
     refused(&["--live", &format!("a={}", file.display())], 1, "not a FIFO");
     refused(&["--live", "a=/no/such/fifo"], 1, "/no/such/fifo");
+    // A pipe, here.
+    refused(&["--live", "a=/dev/stdin"], 1, "--live NAME");
     refused(&["--live", "a", "--live", "b"], 2, "stdin");
     refused(&["--live", "a", "--live", "a=/x"], 2, "same title");
     refused(&["--live", "../a"], 2, "a title");
@@ -93,6 +100,9 @@ fn a_broadcast_has_to_come_from_somewhere() {
     refused(&["--live", "a", "--live", &inner, "--record", "x"], 2, "a folder of the other's");
     let record = ["--record", file.to_str().unwrap()];
     refused(&[&["--live", &one], &record[..]].concat(), 1, "cannot record a");
+    let (itself, here) = (format!("fifo={}", fifo.display()), dir.path().to_str().unwrap());
+    refused(&["--live", &itself, "--record", here], 1, "there is no file");
+    assert!(!fifo.metadata().unwrap().is_file());
 }
 
 /// A film that is no broadcast: its moov comes first, and has no fragments behind it.
@@ -157,6 +167,30 @@ fn what_is_refused_in_its_middle_is_not_called_whole() {
     let list = place.serve.play(["--list", "--json"]).output().unwrap();
     let list = String::from_utf8(list.stdout).unwrap();
     assert!(list.contains(r#""size":null"#), "{list}");
+}
+
+#[test]
+fn what_came_before_a_broadcast_broke_off_is_not_lost() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut producer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stdin, _) = listener.accept().unwrap();
+    let with_socket = |mut command: Command| {
+        command.stdin(OwnedFd::from(stdin));
+        command
+    };
+    let mut serve = Serve::start_as(with_socket, ["--live", "socket.bin"]);
+    producer.write_all(&bytes(0, 1_000)).unwrap();
+    serve.wait_for("live_started");
+    let mut play = serve.play(["--start", "0", "--retry-for", "0", "-o", "-"]);
+    let mut viewer = play.stdout(Stdio::piped()).spawn().unwrap();
+    assert_eq!(read(&mut viewer, 1_000), bytes(0, 1_000));
+    producer.write_all(&bytes(1_000, 500)).unwrap();
+    // The reset comes with the last bytes.
+    set_socket_linger(&producer, Some(Duration::ZERO)).unwrap();
+    drop(producer);
+    assert_eq!(read(&mut viewer, 500), bytes(1_000, 500));
+    assert_ne!(viewer.wait().unwrap().code(), Some(0));
+    assert_eq!(serve.wait(), Some(1));
 }
 
 #[test]
@@ -278,11 +312,17 @@ fn what_has_ended_and_is_not_kept_from_its_beginning_is_refused() {
     let mut place = Place::new(&["--live-linger", "0", "--live-window", "1MiB"]);
     place.producer().write_all(&bytes(0, 3_000_000)).unwrap();
     place.serve.wait_for("live_ended");
-    for args in [&[][..], &["--start", "-60s"], &["--start", "0"]] {
+    // Who names no byte waits for the next broadcast, as the list says.
+    let asked = [
+        (&[][..], "OPEN_NACK 7"),
+        (&["--start", "-60s"], "OPEN_NACK 7"),
+        (&["--start", "0"], "kept from byte"),
+    ];
+    for (args, words) in asked {
         let output = place.serve.play(["-o", "-"]).args(args).output().unwrap();
         assert_exit(&output, 3);
         let told = String::from_utf8(output.stderr).unwrap();
-        assert!(told.contains("kept from byte"), "{args:?}: {told}");
+        assert!(told.contains(words), "{args:?}: {told}");
         assert!(output.stdout.is_empty());
     }
     let output = place.serve.play(["--protocol", "1", "-o", "-"]).output().unwrap();
@@ -294,6 +334,17 @@ fn what_has_ended_and_is_not_kept_from_its_beginning_is_refused() {
     let list = place.serve.play(["--list", "--json"]).output().unwrap();
     let list = String::from_utf8(list.stdout).unwrap();
     assert!(list.contains("cam.bin") && list.contains(r#""size":null"#), "{list}");
+    let mut waiting = place.viewer(&["--wait", "60"]);
+    let mut producer = place.producer();
+    let writer = std::thread::spawn(move || {
+        while producer.write_all(b"the next").is_ok() {
+            std::thread::yield_now();
+        }
+    });
+    read(&mut waiting, 1);
+    end(waiting);
+    drop(place);
+    writer.join().unwrap();
 }
 
 /// A server of what is piped into it, which records to a disk that takes so many microseconds for

@@ -219,9 +219,6 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
         let Some(delay) = retries.delay(&loss, &self.resume, Instant::now()) else {
             return Next::GiveUp;
         };
-        if delay.is_zero() {
-            return Next::Try;
-        }
         self.reporter.reconnecting(retries.attempt(), delay, self.resume.position, loss.cause);
         match self.unless_over(sleep(delay)).await {
             Some(()) => Next::Try,

@@ -58,7 +58,7 @@ impl<T, const MIN: u64, const MAX: u64> Size<T, MIN, MAX> {
 
     fn expected() -> String {
         let [min, max] = [ByteSize(MIN), ByteSize(MAX)];
-        format!("a size from {min} to {max}, such as 65536, 512KiB or 1MB")
+        format!("a size from {min} to {max}: bytes, or with a unit such as KiB or MB")
     }
 }
 

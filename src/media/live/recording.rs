@@ -24,6 +24,12 @@ const LEAST_BEHIND: u64 = 64 * 1024 * 1024;
 /// Bytes of a file's name, at most (NAME_MAX).
 const LONGEST_NAME: usize = 255;
 
+/// Bytes of what counts as a name's extension, at most.
+const LONGEST_EXTENSION: usize = 64;
+
+/// The most recordings of one title that can have begun in the same second.
+const MOST_IN_A_SECOND: u32 = 10_000;
+
 /// What of one broadcast is in a file.
 #[derive(Debug)]
 pub(super) struct Recording {
@@ -146,9 +152,7 @@ impl Recorder {
         let parent = path.parent().unwrap_or(directory);
         fs::create_dir_all(parent)?;
         tempfile::tempfile_in(parent)?;
-        if path.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
+        check_place(&path)?;
         let (pieces, received) = channel();
         let waiting = Arc::new(AtomicU64::new(0));
         let written = waiting.clone();
@@ -231,17 +235,35 @@ fn create(path: &Path) -> io::Result<File> {
             move_away(path)?;
             create()
         }
+        // Somebody has removed the directory.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            create()
+        }
         created => created,
+    }
+}
+
+/// Whether what is under a recording's name, if anything, is a file, or leads to one or nowhere: the
+/// FIFO that a producer writes to must stay where it is.
+fn check_place(path: &Path) -> io::Result<()> {
+    match path.metadata() {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if !metadata.is_file() => {
+            Err(io::Error::other("what has its name there is no file"))
+        }
+        _ => Ok(()),
     }
 }
 
 /// Gives an older recording the name NAME-<its start, UTC>.EXT.
 fn move_away(path: &Path) -> io::Result<()> {
+    check_place(path)?;
     let metadata = path.symlink_metadata()?;
     let began = OffsetDateTime::from(metadata.created().or_else(|_| metadata.modified())?);
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     let began = began.format(format).map_err(io::Error::other)?;
-    for attempt in 0..100_u32 {
+    for attempt in 0..MOST_IN_A_SECOND {
         match rename_new(path, &older_name(path, &began, attempt)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             renamed => return renamed,
@@ -262,13 +284,15 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn older_name(path: &Path, began: &str, attempt: u32) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().filter(|extension| extension.len() <= LONGEST_EXTENSION);
+    let stem = if extension.is_some() { path.file_stem() } else { path.file_name() };
+    let stem = stem.unwrap_or_default().to_string_lossy();
     let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
-    let extension = path.extension().map_or(0, |extension| 1 + extension.len());
-    let room = LONGEST_NAME.saturating_sub(1 + began.len() + again.len() + extension);
+    let taken = extension.map_or(0, |extension| 1 + extension.len());
+    let room = LONGEST_NAME.saturating_sub(1 + began.len() + again.len() + taken);
     let stem = stem.get(..stem.floor_char_boundary(room)).unwrap_or_default();
     let name = format!("{stem}-{began}{again}");
-    match path.extension() {
+    match extension {
         Some(extension) => path.with_file_name(name).with_added_extension(extension),
         None => path.with_file_name(name),
     }
@@ -308,11 +332,26 @@ mod tests {
             create(&path).unwrap();
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+        let path = dir.path().join(format!("x.{}", "e".repeat(240)));
+        for _ in 0..2 {
+            create(&path).unwrap();
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5);
         let path = dir.path().join("link.ts");
         std::os::unix::fs::symlink("nowhere", &path).unwrap();
         create(&path).unwrap();
         assert!(path.symlink_metadata().unwrap().is_file());
         assert!(!dir.path().join("nowhere").exists());
+    }
+
+    #[test]
+    fn very_many_in_a_second_and_a_directory_that_is_gone_are_no_trouble() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cams/cam.ts");
+        for _ in 0..150 {
+            create(&path).unwrap();
+        }
+        assert_eq!(fs::read_dir(dir.path().join("cams")).unwrap().count(), 150);
     }
 
     #[test]
@@ -322,6 +361,11 @@ mod tests {
         Recorder::start(dir.path(), "cam.ts", 0).unwrap_err();
         fs::write(dir.path().join("file"), "").unwrap();
         Recorder::start(&dir.path().join("file"), "cam.ts", 0).unwrap_err();
+        let fifo = dir.path().join("fifo.ts");
+        rustix::fs::mkfifoat(CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+        Recorder::start(dir.path(), "fifo.ts", 0).unwrap_err();
+        create(&fifo).unwrap_err();
+        assert!(!fifo.metadata().unwrap().is_file());
         Recorder::start(dir.path(), "other.ts", 0).unwrap();
     }
 

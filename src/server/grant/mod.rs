@@ -66,7 +66,13 @@ impl Grant {
             Version::V1 => library.open_first(ack.bitrate).await,
             Version::V2 => library.open(options.title.as_deref(), ack.bitrate).await,
         };
-        let media = media.map_err(|error| refusal(&error))?;
+        let media = media.map_err(|error| match error {
+            // What the client has a part of is gone.
+            media::Error::NothingYet if options.validator.is_some() => {
+                NackCode::MediaChanged.into()
+            }
+            error => refusal(&error),
+        })?;
         if !access.allows(media.title()) {
             return Err(NackCode::NotAuthorised.into());
         }
@@ -75,7 +81,14 @@ impl Grant {
             Some(token) => Some(context.permit(token).ok_or_else(token_in_use)?),
         };
         let in_library = InLibrary::new(library, &media);
-        let Resumed { start, end, validator } = resume(version, options, &in_library)?;
+        let resumed = resume(version, options, &in_library).map_err(|refused| {
+            let begins = refused.code == NackCode::NotKept && options.start_offset.is_none();
+            match begins && library.is_between_broadcasts(media.title()) {
+                true => not_begun(),
+                false => refused,
+            }
+        });
+        let Resumed { start, end, validator } = resumed?;
         let InLibrary { size, kept, .. } = in_library;
         let joined = options.start_offset.is_none().then(|| media.header_at(start)).flatten();
         let header = joined.unwrap_or_default();
@@ -210,17 +223,20 @@ const RETRY_AFTER: u32 = 2;
 fn refusal(error: &media::Error) -> Refusal {
     let reason = match error {
         media::Error::Io { .. } => return in_trouble(),
-        media::Error::NothingYet => {
-            return Refusal {
-                reason: Some("the broadcast has not begun".to_owned()),
-                retry_after: Some(1),
-                ..NackCode::Busy.into()
-            };
-        }
+        media::Error::NothingYet => return not_begun(),
         media::Error::TitleNeeded => "there is more than one title; name one",
         _ => "it is not in the library",
     };
     Refusal { reason: Some(reason.to_owned()), ..NackCode::NoSuchTitle.into() }
+}
+
+/// What a client is told of a broadcast that is still to begin.
+fn not_begun() -> Refusal {
+    Refusal {
+        reason: Some("the broadcast has not begun".to_owned()),
+        retry_after: Some(1),
+        ..NackCode::Busy.into()
+    }
 }
 
 /// What a client is told whose connection has as many sessions as it may.
