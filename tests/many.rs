@@ -68,6 +68,18 @@ fn titles_patterns_and_all_go_below_a_directory() {
 }
 
 #[test]
+fn each_session_comes_to_its_end_in_order() {
+    let titles = ["a.mp4", "b.mp4", "c.mp4", "d.mp4"];
+    let (dir, mut serve) = place(&titles);
+    let out = dir.path().join("out");
+    let output = serve.play(["--all", "-o", out.to_str().unwrap()]).output().unwrap();
+    assert_exit(&output, 0);
+    for _ in titles {
+        assert_eq!(serve.wait_for("session_closed")["reason"], "complete");
+    }
+}
+
+#[test]
 fn what_cannot_be_is_said_before_anything_is_fetched() {
     let (dir, serve) = place(&["a.mp4", "A.mp4", "b"]);
     let out = dir.path().join("out");

@@ -23,7 +23,9 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use quick_cache::sync::Cache;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::client::{Description, Error, Fetches, Link, PlaySettings, Title};
 use crate::http::{Body, HttpListener, not_found, refuse_method, text};
@@ -39,6 +41,9 @@ const DESCRIPTIONS: usize = 256;
 /// The least time that a request waits for a server that is away, if it may wait at all.
 const REQUEST_WAIT: Duration = Duration::from_secs(10);
 
+/// How long the sessions of requests may take to end when the bridge does.
+const STOP_TIME: Duration = Duration::from_secs(2);
+
 /// A server's titles over HTTP.
 pub(crate) struct Bridge {
     link: Link,
@@ -53,6 +58,10 @@ pub(crate) struct Bridge {
     descriptions: Cache<String, Arc<Description>>,
     titles: tokio::sync::Mutex<Option<(Instant, Arc<[Title]>)>>,
     last_failure: Mutex<Option<Error>>,
+    /// What is fetched for requests.
+    plays: TaskTracker,
+    /// Cancelled when it is to end.
+    stop: CancellationToken,
     report: Box<dyn Fn(BridgeEvent) + Send + Sync>,
 }
 
@@ -78,6 +87,8 @@ impl Bridge {
             descriptions: Cache::new(DESCRIPTIONS),
             titles: tokio::sync::Mutex::default(),
             last_failure: Mutex::default(),
+            plays: TaskTracker::new(),
+            stop: CancellationToken::new(),
             report: Box::new(report),
         }
     }
@@ -146,6 +157,10 @@ impl Bridge {
             async move { bridge.answer(request).await }
         };
         listener.serve(answer, shutdown).await;
+        // The server hears of it.
+        self.stop.cancel();
+        self.plays.close();
+        let _ = timeout(STOP_TIME, self.plays.wait()).await;
         self.link.close().await;
     }
 

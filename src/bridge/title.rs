@@ -8,7 +8,7 @@ use hyper::header::{
     CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED,
 };
 use hyper::{Response, StatusCode};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracing::debug;
 
 use super::conditional::{Resource, Selection};
@@ -134,7 +134,7 @@ impl Bridge {
         };
         let (sink, stream) = Sink::stream();
         let (begin, begun) = oneshot::channel();
-        let play = tokio::spawn(play(self.clone(), settings, sink, end, begin));
+        let play = self.plays.spawn(play(self.clone(), settings, sink, end, begin));
         match begun.await {
             Ok(()) => Ok(stream),
             Err(_) => match play.await {
@@ -164,8 +164,6 @@ async fn play(
     let (publish, snapshot) = watch::channel(client::Snapshot::default());
     let request = bridge.requests.add(RunningFetch::new(title.clone(), start, end, snapshot));
     let _running = RunningGuard { bridge: bridge.clone(), request };
-    // Nobody steers it.
-    let (_steer, commands) = mpsc::unbounded_channel();
     let mut begin = Some(begin);
     let report = |event| match event {
         PlayEvent::Accepted { start: accepted, .. } => {
@@ -180,7 +178,8 @@ async fn play(
         }
         _ => {}
     };
-    let played = client::play(&bridge.link, &settings, sink, commands, publish, report).await;
+    let Bridge { link, stop, .. } = &*bridge;
+    let played = client::play_until(stop, link, &settings, sink, publish, report).await;
     let has_begun = begin.is_none();
     if !has_begun {
         debug!(title, ?played, "a request came to nothing");

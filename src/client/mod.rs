@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::protocol::{CloseReason, NackCode, OpenStream};
 use crate::session::client::{Discontinuity, End, ScriptedPause};
@@ -308,6 +309,31 @@ pub async fn play(
         Err(error) => reporter.closed(&error.to_string(), false, verdict),
     }
     result
+}
+
+/// Plays as [`play`] does, with nobody to steer it, and stops when `stop` is cancelled.
+///
+/// # Errors
+/// See [`Error`]; a partial file is kept and named.
+pub(crate) async fn play_until(
+    stop: &CancellationToken,
+    link: &Link,
+    settings: &PlaySettings,
+    sink: Sink,
+    snapshot: watch::Sender<Snapshot>,
+    report: impl FnMut(PlayEvent),
+) -> Result<Outcome, Error> {
+    let (steer, commands) = mpsc::unbounded_channel();
+    let play = play(link, settings, sink, commands, snapshot, report);
+    tokio::pin!(play);
+    tokio::select! {
+        played = &mut play => played,
+        () = stop.cancelled() => {
+            // If nobody listens, it is over already.
+            let _ = steer.send(PlayCommand::Stop);
+            play.await
+        }
+    }
 }
 
 /// Brings the sink to the end that the play deserves. Media that is not verified for the reason in

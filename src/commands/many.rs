@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -15,8 +15,8 @@ use super::job::{self, JobSignals};
 use super::play::{INSECURE, check_directory, server};
 use super::{Interrupts, end};
 use crate::client::{
-    self, Error, Fetches, Link, Outcome, PlayCommand, PlayEvent, PlaySettings, RunningFetch, Sink,
-    SinkError, Snapshot, Target, TitleEvent,
+    self, Error, Fetches, Link, Outcome, PlayEvent, PlaySettings, RunningFetch, Sink, SinkError,
+    Snapshot, Target, TitleEvent,
 };
 use crate::config::{ManyConfig, PlayConfig};
 use crate::transport::Trust;
@@ -124,7 +124,6 @@ impl TitleFetch {
         let (publish, snapshot) = watch::channel(Snapshot::default());
         let running = RunningFetch::new(title.clone(), 0, None, snapshot);
         let number = fetches.add(running);
-        let (steer, commands) = mpsc::unbounded_channel();
         let of = title.clone();
         let event_fetches = fetches.clone();
         let report = move |event: PlayEvent| {
@@ -133,16 +132,7 @@ impl TitleFetch {
             }
             report(TitleEvent { event, of: of.clone() });
         };
-        let play = client::play(&link, &settings, sink, commands, publish, report);
-        tokio::pin!(play);
-        let played = tokio::select! {
-            played = &mut play => played,
-            () = stop.cancelled() => {
-                // If nobody listens, it is over already.
-                let _ = steer.send(PlayCommand::Stop);
-                play.await
-            }
-        };
+        let played = client::play_until(&stop, &link, &settings, sink, publish, report).await;
         fetches.remove(number);
         match played {
             Ok(Outcome::Complete(_) | Outcome::Stopped(_) | Outcome::PipeClosed) => Ok(()),

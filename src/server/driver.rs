@@ -41,6 +41,17 @@ pub(super) struct Driver {
     token_changes: TokenChanges,
     /// Whether the client can still send something.
     listening: bool,
+    /// Whether it was said that the session is over.
+    is_over: bool,
+}
+
+impl Drop for Driver {
+    /// A server that ends does not wait for the last of its sessions.
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.tell_end(Reason::Shutdown.name(), "cut off at the end of the server".to_owned());
+        }
+    }
 }
 
 impl Driver {
@@ -61,19 +72,26 @@ impl Driver {
             held: None,
             wanted: None,
             listening: true,
+            is_over: false,
         }
     }
 
     /// Runs the session to its end.
     pub(super) async fn run(&mut self) {
-        let peer = self.context.handle.peer();
         let ended = self.converse().await;
         let name = ended.as_ref().map_or("lost", Reason::name);
         let reason = match ended {
             Ok(reason) => reason.to_string(),
             Err(error) => format!("connection lost: {error}"),
         };
+        self.tell_end(name, reason);
+    }
+
+    /// Says that the session is over.
+    fn tell_end(&mut self, name: &'static str, reason: String) {
+        let peer = self.context.handle.peer();
         debug!(%peer, reason, "session over");
+        self.is_over = true;
         if let Some(session) = self.sender.session() {
             let meter = session.running.meter();
             if let Some(token) = session.grant.access.token() {

@@ -76,6 +76,27 @@ fn a_request_that_is_dropped_ends_its_session() {
 }
 
 #[test]
+fn a_bridge_that_ends_ends_its_sessions() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = media(dir.path(), SIZE);
+    let mut serve = Serve::start([&path]);
+    let bridge = Bridge::to(&serve, &[]);
+    let title = format!("t/{}", path.file_name().unwrap().to_str().unwrap());
+    // Nobody reads its body.
+    let answer = bridge.begin("GET", &title, &[]);
+    assert_eq!(answer.status, 200);
+    bridge.signal("-INT");
+    // The bridge asks what a title is before, which takes no bytes of it.
+    let closed = loop {
+        let closed = serve.wait_for("session_closed");
+        if closed["bytes"] != 0 {
+            break closed;
+        }
+    };
+    assert_eq!(closed["reason"], "closed by the client");
+}
+
+#[test]
 fn a_body_goes_on_at_the_byte_when_the_server_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let (path, bytes) = media(dir.path(), SIZE);

@@ -1,10 +1,12 @@
 //! What a broadcast tells the people who run it, and those who choose what to watch.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use crate::{Place, bytes, read};
+use crate::common;
+use crate::{Place, bytes, end, read};
 
 #[test]
 fn a_list_says_what_waits_and_what_is_on_the_air() {
@@ -33,6 +35,60 @@ fn a_list_says_what_waits_and_what_is_on_the_air() {
     let table = place.serve.play(["--list"]).output().unwrap();
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.contains("LIVE") && table.contains("for 0:"), "{table}");
+}
+
+#[test]
+fn a_bridge_lets_nobody_wait_for_a_server_that_fell_silent() {
+    let mut places = [Place::new(&[]), Place::new(&[])];
+    let mut producers = places.each_ref().map(Place::producer);
+    for (place, producer) in places.iter_mut().zip(&mut producers) {
+        producer.write_all(&bytes(0, 1_000)).unwrap();
+        place.serve.wait_for("live_started");
+    }
+    let [first, other] = &mut places;
+    let config = first.dir.path().join("patient.toml");
+    fs::write(&config, "[transport]\nidle_timeout = 3600\n").unwrap();
+    let servers = format!("127.0.0.1:{},127.0.0.1:{}", first.serve.port, other.serve.port);
+    let mut play = common::quicstream(first.dir.path());
+    play.args(["--config", config.to_str().unwrap(), "play", &servers, "--insecure"]);
+    play.args(["--http", "--json", "--connect-timeout", "3600"]);
+    let mut bridge = play.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(bridge.stdout.take().unwrap());
+    let url = common::next_event(&mut lines).unwrap()["url"].as_str().unwrap().to_owned();
+    let get = |path: &str| {
+        let (host, secret) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let mut http = TcpStream::connect(host).unwrap();
+        let head = format!("GET /{secret}{path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        http.write_all(head.as_bytes()).unwrap();
+        http
+    };
+    let _watching = get("t/cam.bin");
+    assert_eq!(common::next_event(&mut lines).unwrap()["event"], "request");
+    first.serve.kill();
+    // It is asked for what the first one had, and has another.
+    other.serve.wait_for("session_refused");
+    let mut answer = [0; 15];
+    get("titles.json").read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    end(bridge);
+}
+
+#[test]
+fn each_session_has_its_end_even_where_its_viewer_hears_nothing() {
+    let mut place = Place::new(&[]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 1_000)).unwrap();
+    place.serve.wait_for("live_started");
+    let mut viewer = place.viewer(&["--start", "0"]);
+    assert_eq!(read(&mut viewer, 1_000), bytes(0, 1_000));
+    let pid = rustix::process::Pid::from_child(&viewer);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    producer.write_all(&bytes(1_000, 100_000)).unwrap();
+    place.serve.signal("-TERM");
+    let closed = place.serve.wait_for("session_closed");
+    assert_eq!(closed["reason"], "cut off at the end of the server");
+    assert_eq!(place.serve.wait(), Some(0));
+    end(viewer);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! One stretch of one title into a sink, through as many sessions as it takes.
 
+mod farewell;
 mod first;
 mod resume_state;
 mod retry;
@@ -251,6 +252,10 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
         let outcome = SessionDriver::run(granted, handle, self.context()).await;
         // What came before the end is not to wait for the next session.
         self.sink.flush();
+        let is_silent = |end: &End| matches!(end, End::Stalled(_) | End::Timeout(_));
+        if matches!(&outcome, Ok(Outcome::Ended(Ended::Session(end))) if is_silent(end)) {
+            self.link.forget(&connected).await;
+        }
         let broken =
             matches!(&outcome, Ok(Outcome::Ended(Ended::Session(end))) if end.is_violation());
         connected.release(if broken { CloseReason::VIOLATION.0 } else { 0 }).await;

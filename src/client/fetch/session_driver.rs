@@ -2,16 +2,17 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
+use super::farewell::farewell;
 use super::resume_state::{Missing, ResumeState};
 use super::silence::{Silence, Step};
 use crate::client::event::PlayEvent;
-use crate::client::link::{FAREWELL, Granted, Opened, Tries, cut, say_violation};
+use crate::client::link::{Granted, Opened, Tries, cut};
 use crate::client::progress::Reporter;
 use crate::client::sink::Sink;
 use crate::client::{Error, PlayCommand, PlaySettings};
@@ -102,8 +103,8 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         let outcome = driver.converse().await?;
         if let Outcome::Ended(ended) = &outcome {
             debug!("session over: {ended:?}");
-            // Politeness; the session is over either way.
-            let _ = timeout(FAREWELL, driver.farewell(ended)).await;
+            let Self { connection, outgoing, incoming, .. } = driver;
+            farewell(ended, connection.version(), outgoing, incoming).await;
         }
         Ok(outcome)
     }
@@ -183,9 +184,7 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
         // Version 1 has no digests.
         let hash = resume.is_verified() && self.connection.version() != Version::V1;
         sink.begin(resume.origin(server.clone()), hash);
-        let modified = options.modified.map(Duration::from_millis);
-        let modified = modified.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-        modified.into_iter().for_each(|modified| sink.date(modified));
+        options.modified.into_iter().for_each(|millis| sink.date(millis));
         let chunk_bits = f64::from(ack.max_chunk_size) * 8.0;
         let rate = options.rate.unwrap_or(ack.bitrate.into());
         let chunk_time = if rate == 0 { 0.0 } else { chunk_bits / rate as f64 };
@@ -202,11 +201,8 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
     fn deliver(&mut self, seq: u32, mut payload: Payload) {
         let FetchContext { sink, resume, reporter, .. } = &mut self.context;
         // A server that knows no END_OFFSET sends more.
-        if let Some(left) = resume.left().map(|left| left.saturating_add(resume.header_left))
-            && let Ok(left) = usize::try_from(left)
-        {
-            payload.truncate(left);
-        }
+        let most = resume.left().map_or(u64::MAX, |left| left.saturating_add(resume.header_left));
+        payload.truncate(usize::try_from(most).unwrap_or(usize::MAX));
         let header = resume.header_left.min(payload.len() as u64);
         resume.header_left -= header;
         let bytes = payload.len() as u64 - header;
@@ -306,7 +302,9 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
             () = self.context.sink.failed() => {
                 Ok(Next::Outcome(Outcome::Ended(Ended::SinkFailed)))
             },
-            () = wait_until(deadline) => Ok(Next::Input(Input::Tick)),
+            () = sleep_until(deadline.unwrap_or(self.began)), if deadline.is_some() => {
+                Ok(Next::Input(Input::Tick))
+            }
             failed = send(&mut self.outgoing) => Err(failed),
             () = path.acknowledgement(), if asking => {
                 self.note_life();
@@ -351,22 +349,6 @@ impl<'a, R: FnMut(PlayEvent)> SessionDriver<'a, R> {
             }
         }
     }
-
-    /// Sees a last CLOSE_STREAM off. Version 2 tells a server that it broke the protocol.
-    async fn farewell(&mut self, ended: &Ended) {
-        if matches!(ended, Ended::Session(end) if end.is_violation()) {
-            say_violation(&mut self.outgoing, self.connection.version()).await;
-            return;
-        }
-        // The connection may go on without this session.
-        if matches!(ended, Ended::SinkFailed) && !self.outgoing.is_finished() {
-            self.outgoing.queue(&Pdu::Close(CloseReason::CLIENT, Options::default()));
-            self.outgoing.finish();
-        }
-        if self.outgoing.is_finished() {
-            let _ = self.outgoing.delivered().await;
-        }
-    }
 }
 
 /// What happens next.
@@ -378,13 +360,6 @@ enum Next {
     Nothing,
     /// The end of the session, or of its connection.
     Outcome(Outcome),
-}
-
-async fn wait_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => pending().await,
-    }
 }
 
 /// Hands over what the sink was given, and waits for whatever else happens.

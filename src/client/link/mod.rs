@@ -241,9 +241,14 @@ impl Link {
     /// Opens a session that goes on with one that was lost at this time, over a connection that is
     /// younger, which others share from then on.
     async fn resume(self, request: Request, lost_at: Instant) -> Result<Opened, Error> {
-        let shared = self.0.current.lock().await.clone();
-        let younger = |connected: &Connected| connected.dialed_at > lost_at && connected.has_room();
-        let connected = match shared.filter(younger) {
+        let is_younger = |connected: &Connected| connected.dialed_at > lost_at;
+        let shared = {
+            let mut current = self.0.current.lock().await;
+            // One that was there before may be silent: nobody is to wait for it any more.
+            current.take_if(|current| !is_younger(current));
+            current.clone()
+        };
+        let connected = match shared.filter(Connected::has_room) {
             Some(connected) => connected,
             None => self.dial(self.answer_within()).await?,
         };

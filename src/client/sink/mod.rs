@@ -18,7 +18,7 @@ mod tests;
 mod writer;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::protocol::{Digest, Payload};
 use name::file_name;
@@ -160,9 +160,11 @@ impl Sink {
         }
     }
 
-    /// Says when the media was last changed, which a file is to say of itself.
-    pub fn date(&self, modified: SystemTime) {
-        if let Some(writer) = self.writer() {
+    /// Says when the media was last changed, milliseconds since the Unix epoch, which a file is to say
+    /// of itself.
+    pub fn date(&self, millis: u64) {
+        let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis));
+        if let (Some(writer), Some(modified)) = (self.writer(), modified) {
             writer.tell(Message::Date(modified));
         }
     }
