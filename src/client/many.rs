@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 use serde::Serialize;
+use tracing::warn;
 
 use super::link::nearest;
 use super::sink::relative_path;
@@ -20,14 +21,15 @@ pub(crate) struct TitleEvent {
 }
 
 /// The titles that these patterns mean, in the order of the patterns and then of the titles; all
-/// where there is none. A title that is spelled exactly so comes before those that match.
+/// where there is none. A title that is spelled exactly so comes before those that match. A broadcast
+/// that is still to begin is left out where others match, too.
 ///
 /// # Errors
 /// A pattern means nothing, or no title.
 pub(crate) fn select(titles: &[Title], patterns: &[String]) -> Result<Vec<String>, Error> {
     let mut selected: Vec<String> = Vec::new();
     if patterns.is_empty() {
-        selected.extend(titles.iter().map(|title| title.title.clone()));
+        selected.extend(begun(titles.iter().collect()).iter().map(|title| title.title.clone()));
         if selected.is_empty() {
             return Err(Error::TitleNeeded(Vec::new()));
         }
@@ -39,7 +41,7 @@ pub(crate) fn select(titles: &[Title], patterns: &[String]) -> Result<Vec<String
                 let glob = GlobBuilder::new(pattern).literal_separator(true).build();
                 let glob = glob.map_err(|error| Error::Pattern(error.to_string()))?;
                 let glob = glob.compile_matcher();
-                titles.iter().filter(|title| glob.is_match(&title.title)).collect()
+                begun(titles.iter().filter(|title| glob.is_match(&title.title)).collect())
             }
         };
         if matching.is_empty() {
@@ -53,6 +55,19 @@ pub(crate) fn select(titles: &[Title], patterns: &[String]) -> Result<Vec<String
         }
     }
     Ok(selected)
+}
+
+/// Those of which there is something to be fetched; all, where there is nothing of any.
+fn begun(titles: Vec<&Title>) -> Vec<&Title> {
+    let has_begun = |title: &&Title| !title.live || title.since.is_some();
+    let (begun, waiting): (Vec<_>, Vec<_>) = titles.iter().copied().partition(has_begun);
+    if begun.is_empty() {
+        return titles;
+    }
+    for title in waiting {
+        warn!("{} is left out: its broadcast has not begun", title.title);
+    }
+    begun
 }
 
 /// Where each of these titles belongs below a directory.
@@ -104,6 +119,22 @@ mod tests {
         let none = select(&["a.mp4", "c*"]).unwrap_err();
         assert!(matches!(none, Error::NoSuchTitle { .. }), "{none}");
         assert!(matches!(select(&["[a"]), Err(Error::Pattern(_))));
+    }
+
+    #[test]
+    fn a_broadcast_that_has_not_begun_is_fetched_only_if_it_is_named() {
+        let live = |title: &str, since| Title { live: true, since, ..titles(&[title])[0].clone() };
+        let titles =
+            [&titles(&["a.ts"])[..], &[live("b.ts", None), live("c.ts", Some(1))]].concat();
+        let select = |patterns: &[&str], titles: &[Title]| {
+            let patterns: Vec<_> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+            select(titles, &patterns).unwrap()
+        };
+        assert_eq!(select(&[], &titles), ["a.ts", "c.ts"]);
+        assert_eq!(select(&["*.ts"], &titles), ["a.ts", "c.ts"]);
+        assert_eq!(select(&["*.ts", "b.ts"], &titles), ["a.ts", "c.ts", "b.ts"]);
+        assert_eq!(select(&["b*"], &titles), ["b.ts"]);
+        assert_eq!(select(&[], &titles[1..2]), ["b.ts"], "the server says why it cannot be");
     }
 
     #[test]

@@ -123,8 +123,9 @@ impl Layout {
         match id {
             EBML => *self = Self { before: Some(Vec::new()), ..Self::default() },
             CLUSTER => {
-                if let Some(before) = self.before.take() {
+                if let Some(mut before) = self.before.take() {
                     self.video = video_track(&before);
+                    forget_size(&mut before);
                     self.header = before.into();
                 }
                 self.cluster = Some(offset);
@@ -206,6 +207,21 @@ fn begins_stream(bytes: &[u8]) -> Result<bool, usize> {
             Ok(NAMES.iter().any(|name| memmem::find(content, name).is_some()))
         }
         Head::Element { .. } | Head::Other => Ok(false),
+    }
+}
+
+/// Leaves the size of the Segment open in what is before the first Cluster: whoever begins later gets
+/// less of it.
+fn forget_size(header: &mut [u8]) {
+    let Head::Element { head, size: Some(size), .. } = head_of(header) else { return };
+    let begin = usize::try_from(size).ok().and_then(|size| head.checked_add(size));
+    let Some(segment) = begin.and_then(|begin| header.get_mut(begin..)) else { return };
+    if let Head::Element { id: SEGMENT, head, size: Some(_) } = head_of(segment)
+        && let Some([first, rest @ ..]) = segment.get_mut(SEGMENT.to_be_bytes().len()..head)
+    {
+        // All ones, behind those zeros that say how many bytes there are.
+        *first = 0xff >> rest.len();
+        rest.fill(0xff);
     }
 }
 

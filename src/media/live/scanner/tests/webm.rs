@@ -61,6 +61,22 @@ pub(super) fn sample(version: u8) -> Sample {
 }
 
 #[test]
+fn who_begins_later_does_not_wait_for_a_segment_of_the_whole_size() {
+    let open = sample(0);
+    let position = open.header.windows(4).position(|id| id == [0x18, 0x53, 0x80, 0x67]).unwrap();
+    // As many bytes as ffmpeg gives it, and fewer.
+    for size in [&[0x01, 0, 0, 0, 0, 1, 0x86, 0xa0][..], &[0x10, 1, 0x86, 0xa0], &[0x81]] {
+        let (before, rest) = open.bytes.split_at(position + 4);
+        let sized = [before, size, &rest[8..]].concat();
+        let (_, header) = found(&sized).remove(0);
+        let size_of_header = &header[position + 4..][..size.len()];
+        assert_eq!(size_of_header[0], 0xff >> (size.len() - 1));
+        assert!(size_of_header[1..].iter().all(|byte| *byte == 0xff));
+        assert_eq!(header[position + 4 + size.len()..], open.header[position + 12..]);
+    }
+}
+
+#[test]
 fn without_video_every_cluster_is_one_to_begin_with() {
     let header = header(0, &[AUDIO]);
     let cluster = cluster(false, &[simple_block(1, 0)]);
