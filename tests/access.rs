@@ -12,7 +12,7 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use common::{Serve, assert_exit, events, named, quicstream};
 
@@ -118,13 +118,15 @@ fn version_1_has_no_tokens() {
     assert!(message.contains("99"), "{message}");
 }
 
+/// A viewer who takes long.
+fn watch(place: &Place, secret: &str) -> Child {
+    let mut command = place.play(secret, &["--title", "films/a.mp4", "--bitrates", "8k"]);
+    command.args(["--rate", "bitrate"]).stdout(Stdio::piped()).spawn().unwrap()
+}
+
 #[test]
 fn a_token_that_is_removed_or_expires_ends_its_sessions() {
     let mut place = Place::new(&format!("{}[cellar]\nsecret = \"{OTHER}\"\n", living_room()));
-    let watch = |place: &Place, secret: &str| {
-        let mut command = place.play(secret, &["--title", "films/a.mp4", "--bitrates", "8k"]);
-        command.args(["--rate", "bitrate"]).stdout(Stdio::piped()).spawn().unwrap()
-    };
     let first = watch(&place, SECRET);
     assert_eq!(place.serve.wait_for("session_opened")["token"], "living-room");
     let second = watch(&place, OTHER);
@@ -164,6 +166,20 @@ fn a_token_is_for_so_many_connections_and_so_fast() {
     assert!(message.contains("(OPEN_NACK 7)") && message.contains("token"), "{message}");
     assert_exit(&first.wait_with_output().unwrap(), 0);
     assert_exit(&place.play(SECRET, &["--title", "films/b.mp4"]).output().unwrap(), 0);
+}
+
+#[test]
+fn who_is_silent_makes_room_for_another_of_its_token() {
+    let mut place = Place::new(&format!("{}max_sessions = 1\n", living_room()));
+    let mut silent = watch(&place, SECRET);
+    place.serve.wait_for("session_opened");
+    let pid = rustix::process::Pid::from_child(&silent);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let args = ["--title", "films/b.mp4", "--rate", "max", "--wait", "60"];
+    assert_exit(&place.play(SECRET, &args).output().unwrap(), 0);
+    assert_eq!(place.serve.wait_for("session_closed")["reason"], "replaced by a newer connection");
+    silent.kill().unwrap();
+    silent.wait().unwrap();
 }
 
 #[test]

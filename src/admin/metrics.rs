@@ -98,7 +98,12 @@ pub(super) fn of(server: &Server) -> String {
     metrics.one("media_bytes_total", COUNTER, "Bytes of media sent.", bytes);
     metrics.one("chunks_total", COUNTER, "Chunks sent.", chunks);
     let late = counters.chunks_late.get();
-    metrics.one("chunks_late_total", COUNTER, "Chunks sent over 100 ms late.", late);
+    metrics.one(
+        "chunks_late_total",
+        COUNTER,
+        "Chunks sent over 100 ms late, of media with an end.",
+        late,
+    );
     metrics.each(
         ("token_sessions_opened_total", COUNTER, "Sessions that were opened, by token."),
         "token",

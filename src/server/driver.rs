@@ -78,7 +78,11 @@ impl Driver {
 
     /// Runs the session to its end.
     pub(super) async fn run(&mut self) {
-        let ended = self.converse().await;
+        let ended = match self.converse().await {
+            // The connection was closed here, and not by its client.
+            Err(_) if self.context.occupant.replaced.is_cancelled() => Ok(Reason::Replaced),
+            ended => ended,
+        };
         let name = ended.as_ref().map_or("lost", Reason::name);
         let reason = match ended {
             Ok(reason) => reason.to_string(),
