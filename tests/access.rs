@@ -172,12 +172,18 @@ fn a_token_is_for_so_many_connections_and_so_fast() {
 fn who_is_silent_makes_room_for_another_of_its_token() {
     let mut place = Place::new(&format!("{}max_sessions = 1\n", living_room()));
     let mut silent = watch(&place, SECRET);
-    place.serve.wait_for("session_opened");
+    let session = place.serve.wait_for("session_opened")["session"].clone();
     let pid = rustix::process::Pid::from_child(&silent);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let args = ["--title", "films/b.mp4", "--rate", "max", "--wait", "60"];
     assert_exit(&place.play(SECRET, &args).output().unwrap(), 0);
-    assert_eq!(place.serve.wait_for("session_closed")["reason"], "replaced by a newer connection");
+    let closed = loop {
+        let closed = place.serve.wait_for("session_closed");
+        if closed["session"] == session {
+            break closed;
+        }
+    };
+    assert_eq!(closed["reason"], "replaced by a newer connection");
     silent.kill().unwrap();
     silent.wait().unwrap();
 }

@@ -220,11 +220,13 @@ fn an_empty_path_is_not_the_working_directory() {
         by_file.arg("--config").arg(&file);
         let mut by_variable = place.command("serve");
         by_variable.env(format!("QUICSTREAM_{section}_{key}").to_uppercase(), "");
-        for mut command in [by_file, by_variable] {
+        let variable = format!("QUICSTREAM_{section}_{key}").to_uppercase();
+        let words =
+            [format!("{section}.{key} is an empty path"), format!("{variable}: it is an empty")];
+        for (mut command, words) in [by_file, by_variable].into_iter().zip(words) {
             let output = command.output().unwrap();
             assert_exit(&output, 2);
-            let said = said(&output);
-            assert!(said.contains(&format!("{section}.{key} is an empty path")), "{said}");
+            assert!(said(&output).contains(&words), "{}", said(&output));
         }
     }
 }

@@ -59,7 +59,8 @@ pub(crate) fn select(titles: &[Title], patterns: &[String]) -> Result<Vec<String
 
 /// Those of which there is something to be fetched; all, where there is nothing of any.
 fn begun(titles: Vec<&Title>) -> Vec<&Title> {
-    let has_begun = |title: &&Title| !title.live || title.since.is_some();
+    let has_begun =
+        |title: &&Title| !title.live || title.since.is_some() || title.bitrate.is_some();
     let (begun, waiting): (Vec<_>, Vec<_>) = titles.iter().copied().partition(has_begun);
     if begun.is_empty() {
         return titles;

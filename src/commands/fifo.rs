@@ -42,7 +42,7 @@ impl Fifo {
         let file = open(path).context("it cannot be read")?;
         if is_nameless(&file)? {
             bail!(
-                "it is a pipe that only one process can write to, once: pipe that into --live \
+                "it is a pipe without a name, which nobody can open again: pipe that into --live \
                  NAME, or make a FIFO with mkfifo"
             );
         }

@@ -58,9 +58,6 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// A path is empty.
-    #[error("{0} is an empty path: name one, or leave the setting out")]
-    EmptyPath(&'static str),
     /// A setting without a default in config/default.toml. A test makes sure that none exists.
     #[error("no value for {0}: please report this as a bug in config/default.toml")]
     Missing(&'static str),

@@ -97,7 +97,8 @@ pub struct Play {
     /// as 'films/*', it is several titles, which go below a directory that -o names
     #[arg(long = "title", value_name = "NAME", help_heading = "Media")]
     pub titles: Vec<Title>,
-    /// Fetch all titles that the server has, below a directory that -o names
+    /// Fetch all titles that the server has, below a directory that -o names; a broadcast that has
+    /// not begun is left out
     #[arg(long, help_heading = "Media", requires = "output")]
     #[arg(conflicts_with_all = ["titles", "list", "start", "http", "player"])]
     pub all: bool,

@@ -25,13 +25,11 @@ impl Layer {
     ) -> Result<Self, Error> {
         let file = file::read(file, environment, notices)?;
         let variables = Self::from_variables(environment, notices)?;
-        let merged = flags.over(variables).over(file).over(Self::built_in()?);
-        merged.refuse_empty_paths()?;
-        Ok(merged)
+        Ok(flags.over(variables).over(file).over(Self::built_in()?))
     }
 
-    /// An empty path would be the working directory.
-    fn refuse_empty_paths(&self) -> Result<(), Error> {
+    /// The key of a path that is empty, and would be the working directory.
+    fn empty_path(&self) -> Option<&'static str> {
         let Self { server, identity, trust, client, .. } = self;
         let paths = [
             ("server.media", &server.media),
@@ -43,10 +41,7 @@ impl Layer {
             ("tls.ca", &trust.ca),
         ];
         let is_empty = |path: &Option<PathBuf>| path.as_deref() == Some(Path::new(""));
-        match paths.into_iter().find(|(_, path)| is_empty(path)) {
-            Some((key, _)) => Err(Error::EmptyPath(key)),
-            None => Ok(()),
-        }
+        paths.into_iter().find(|(_, path)| is_empty(path)).map(|(key, _)| key)
     }
 
     fn built_in() -> Result<Self, Error> {
@@ -54,10 +49,13 @@ impl Layer {
     }
 
     pub(super) fn from_toml(text: &str, path: &Path) -> Result<Self, Error> {
-        Self::parse(text).map_err(|error| Error::Parse {
-            path: path.to_owned(),
-            problem: error.to_string().trim_end().to_owned(),
-        })
+        let failed = |problem| Error::Parse { path: path.to_owned(), problem };
+        let parsed = Self::parse(text);
+        let layer = parsed.map_err(|error| failed(error.to_string().trim_end().to_owned()))?;
+        match layer.empty_path() {
+            Some(key) => Err(failed(format!("{key} is an empty path: name one, or leave it out"))),
+            None => Ok(layer),
+        }
     }
 
     /// `QUICSTREAM_<SECTION>_<KEY>`. What names no section is somebody else's business, and what
@@ -79,6 +77,11 @@ impl Layer {
             let text = value.to_str().ok_or_else(|| Invalid("the value is not UTF-8".to_owned()));
             text.and_then(|text| layer.set(section, key, text))
                 .map_err(|Invalid(problem)| Error::Variable { name: name.clone(), problem })?;
+        }
+        if let Some(key) = layer.empty_path() {
+            let name = format!("{PREFIX}{}", key.replace('.', "_").to_uppercase());
+            let problem = "it is an empty path: name one, or unset it".to_owned();
+            return Err(Error::Variable { name, problem });
         }
         if !unknown.is_empty() {
             notices.push(Notice::UnknownVariables(unknown));

@@ -265,10 +265,9 @@ impl Library {
         self.live.iter().map(AsRef::as_ref).filter(|live: &&Broadcaster| live.is_there())
     }
 
-    /// Whether a title is a broadcast that is over, and who asks where it begins is to wait for the
-    /// next one.
-    pub fn is_between_broadcasts(&self, title: &str) -> bool {
-        self.live_title(title).is_some_and(Broadcaster::is_between)
+    /// Whether a broadcast of this title may begin.
+    pub fn may_broadcast(&self, title: &str) -> bool {
+        self.live_title(title).is_some_and(Broadcaster::goes_on)
     }
 
     fn live_title(&self, title: &str) -> Option<&Broadcaster> {

@@ -155,7 +155,7 @@ impl Broadcaster {
 
     /// Whether there is something to be watched, or will be.
     pub(super) fn is_there(&self) -> bool {
-        !self.is_closed.load(Ordering::Relaxed) || self.watchable().is_some()
+        self.goes_on() || self.watchable().is_some()
     }
 
     /// Opens what is on the air, or what was last.
@@ -163,26 +163,26 @@ impl Broadcaster {
         if !self.is_there() {
             return Err(Error::NoSuchTitle);
         }
-        let broadcast = self.watchable().ok_or(Error::NothingYet)?;
+        let broadcast = match (self.watchable(), self.current().is_some()) {
+            (Some(broadcast), _) => broadcast,
+            (None, true) => return Err(Error::BrokeOff),
+            (None, false) => return Err(Error::NothingYet),
+        };
         let source: Arc<dyn Source> = Arc::new(Viewer::new(&self.title, broadcast, cache.clone()));
         Ok(Found::new(&self.title, &self.title, None, source))
     }
 
-    /// What somebody can begin with who has nothing of it yet: of what has ended and is not kept from
-    /// its beginning that is nothing.
-    fn beginnable(&self) -> Option<Arc<Broadcast>> {
-        self.watchable().filter(|live| !live.has_ended() || live.kept().is_none())
+    /// Whether another broadcast may begin.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.is_closed.load(Ordering::Relaxed)
     }
 
-    /// Whether who has nothing of it yet is to wait for the next broadcast.
-    pub(super) fn is_between(&self) -> bool {
-        !self.is_closed.load(Ordering::Relaxed) && self.beginnable().is_none()
-    }
-
-    /// Its entry in a list. A title that waits for its next broadcast is there as well.
+    /// Its entry in a list. What has ended is in none where its beginning is not kept, as who asks for
+    /// it would not get it: the title waits for its next broadcast, if it can have one.
     pub(super) fn entry(&self) -> Option<Entry> {
-        let broadcast = self.beginnable();
-        if broadcast.is_none() && self.is_closed.load(Ordering::Relaxed) {
+        let is_to_be_had = |live: &Arc<Broadcast>| !live.has_ended() || live.kept().is_none();
+        let broadcast = self.watchable().filter(is_to_be_had);
+        if broadcast.is_none() && !self.goes_on() {
             return None;
         }
         let of = broadcast.as_ref();

@@ -92,6 +92,9 @@ pub enum Error {
     /// A broadcast of which no byte has come.
     #[error("the broadcast has not begun")]
     NothingYet,
+    /// A broadcast broke off, and the next has not begun.
+    #[error("the broadcast broke off, and the next has not begun")]
+    BrokeOff,
     /// A broadcast of MP4 that nobody can watch who comes later.
     #[error(
         "an MP4 can be broadcast in fragments only, each of which stands alone: make it with ffmpeg \

@@ -109,6 +109,11 @@ options! {
 }
 
 impl Options {
+    /// Whether OPEN_STREAM goes on with something of which a part has come.
+    pub fn goes_on(&self) -> bool {
+        self.validator.is_some() && self.start_offset.is_some()
+    }
+
     /// Only a REASON, cut to what fits.
     pub fn reason(text: &str) -> Self {
         let fits = text.floor_char_boundary(MAX_REASON);

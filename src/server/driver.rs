@@ -48,8 +48,12 @@ pub(super) struct Driver {
 impl Drop for Driver {
     /// A server that ends does not wait for the last of its sessions.
     fn drop(&mut self) {
+        let (name, reason) = match self.context.shutdown.is_cancelled() {
+            true => (Reason::Shutdown.name(), "cut off at the end of the server"),
+            false => ("lost", "the session failed"),
+        };
         if !self.is_over {
-            self.tell_end(Reason::Shutdown.name(), "cut off at the end of the server".to_owned());
+            self.tell_end(name, reason.to_owned());
         }
     }
 }

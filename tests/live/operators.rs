@@ -58,18 +58,24 @@ fn a_bridge_lets_nobody_wait_for_a_server_that_fell_silent() {
     let get = |path: &str| {
         let (host, secret) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
         let mut http = TcpStream::connect(host).unwrap();
-        let head = format!("GET /{secret}{path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let head = format!("GET /{secret}{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
         http.write_all(head.as_bytes()).unwrap();
         http
     };
     let _watching = get("t/cam.bin");
     assert_eq!(common::next_event(&mut lines).unwrap()["event"], "request");
-    first.serve.kill();
+    let mut state = String::new();
+    get("link.json").read_to_string(&mut state).unwrap();
+    let [in_use, other] = match state.contains(&format!(":{}\"", first.serve.port)) {
+        true => [first, other],
+        false => [other, first],
+    };
+    in_use.serve.kill();
     // It is asked for what the first one had, and has another.
     other.serve.wait_for("session_refused");
-    let mut answer = [0; 15];
-    get("titles.json").read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    let mut answer = String::new();
+    get("titles.json").read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(" 200 OK"), "{answer}");
     end(bridge);
 }
 

@@ -101,7 +101,7 @@ fn a_broadcast_has_to_come_from_somewhere() {
     let record = ["--record", file.to_str().unwrap()];
     refused(&[&["--live", &one], &record[..]].concat(), 1, "cannot record a");
     let (itself, here) = (format!("fifo={}", fifo.display()), dir.path().to_str().unwrap());
-    refused(&["--live", &itself, "--record", here], 1, "there is no file");
+    refused(&["--live", &itself, "--record", here], 1, "not a regular file");
     assert!(!fifo.metadata().unwrap().is_file());
 }
 

@@ -117,6 +117,24 @@ fn what_has_a_hole_is_not_called_whole() {
 }
 
 #[test]
+fn a_broadcast_that_ended_while_its_player_rested_is_not_waited_for() {
+    let mut place = Place::new(&["--live-window", "1MiB", "--live-linger", "0"]);
+    let mut producer = place.producer();
+    producer.write_all(&bytes(0, 10_000)).unwrap();
+    place.serve.wait_for("live_started");
+    let mut play = place.serve.play(["--start", "0", "-o", "-", "--json"]);
+    let mut viewer = play.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert_eq!(read(&mut viewer, 5_000), bytes(0, 5_000));
+    producer.write_all(&bytes(10_000, MUCH)).unwrap();
+    drop(producer);
+    place.serve.wait_for("live_ended");
+    let output = viewer.wait_with_output().unwrap();
+    assert_exit(&output, 6);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains(r#""why":"parts of the broadcast are missing""#), "{told}");
+}
+
+#[test]
 fn a_player_that_joins_anew_is_as_patient_as_ever() {
     let mut place = Place::new(&[]);
     let mut producer = place.producer();

@@ -264,7 +264,7 @@ async fn ended_and_resumed(target: impl Fn(&Path) -> Target) {
     let home = tempfile::tempdir().unwrap();
     let (_, bytes) = media(home.path(), SIZE);
     let target = target(&home.path().join("out.mp4"));
-    let patience = Duration::from_millis(400);
+    let patience = Duration::from_secs(2);
     let max_pause = Duration::from_millis(200);
     let mut server = Server::start_with("127.0.0.1:0".parse().unwrap(), home.path(), max_pause);
     let settings = client::PlaySettings { retry_for: patience, ..settings() };

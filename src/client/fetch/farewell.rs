@@ -25,7 +25,7 @@ pub(super) async fn farewell(
             let _ = timeout(FAREWELL, say_violation(&mut outgoing, version)).await;
             return;
         }
-        // Nothing more is to come of it, but that may take a round trip.
+        // The end of the server's side may take another round trip, for which nobody waits.
         Ended::Session(End::Complete | End::Closed { .. }) => {
             tokio::spawn(timeout(BOTH_ENDS, both_ends(outgoing, incoming)));
             return;

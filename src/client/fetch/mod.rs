@@ -170,8 +170,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
             let loss = if self.joins_anew(&ended) {
                 self.resume.join_anew();
                 Loss::joining_anew(&ended)
-            } else if self.resume.is_between() && refusal(&ended) == Some(NackCode::NotKept as u16)
-            {
+            } else if self.resume.is_between() && has_no_beginning(&ended) {
                 // It has ended meanwhile, and not even its beginning is there to join.
                 return Err(Error::PartsMissing);
             } else {
@@ -203,7 +202,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
             match self.unless_over(passed_over).await {
                 None => return Next::Stop,
                 Some(true) => {
-                    let (attempt, position) = (retries.attempt(), self.resume.position);
+                    let (attempt, position) = (retries.attempt().max(1), self.resume.position);
                     self.reporter.reconnecting(attempt, Duration::ZERO, position, loss.cause);
                     return Next::Try;
                 }
@@ -220,6 +219,9 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
         let Some(delay) = retries.delay(&loss, &self.resume, Instant::now()) else {
             return Next::GiveUp;
         };
+        if delay.is_zero() {
+            return Next::Try;
+        }
         self.reporter.reconnecting(retries.attempt(), delay, self.resume.position, loss.cause);
         match self.unless_over(sleep(delay)).await {
             Some(()) => Next::Try,
@@ -282,6 +284,7 @@ impl<'a, R: FnMut(PlayEvent)> Fetch<'a, R> {
                 () = sink.failed() => return false,
             }
         }
+        resume.paused_by_sink = false;
         true
     }
 
@@ -342,6 +345,14 @@ fn refusal(ended: &Result<Ended, Error>) -> Option<u16> {
         | Err(Error::Session(End::Refused { code, .. })) => Some(*code),
         _ => None,
     }
+}
+
+/// Whether the server refused because the beginning of a broadcast is not kept: it may wait for
+/// another after that.
+fn has_no_beginning(ended: &Result<Ended, Error>) -> bool {
+    let (Ok(Ended::Session(end)) | Err(Error::Session(end))) = ended else { return false };
+    let says_what_is_kept = matches!(end, End::Refused { oldest: Some(_), .. });
+    says_what_is_kept || refusal(ended) == Some(NackCode::NotKept as u16)
 }
 
 /// Waits for `future`; `None` if the user stops the play or its sink fails before.

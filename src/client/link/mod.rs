@@ -39,6 +39,11 @@ const MAX_OPENED: u32 = 24;
 /// Over how long openings are counted.
 const ALLOWANCE_TIME: Duration = Duration::from_secs(5);
 
+/// How long the server of a connection may not answer, at least, before nobody else is to wait for
+/// it; and how many round trips.
+const SILENT_FOR: Duration = Duration::from_secs(1);
+const SILENT_RTTS: u32 = 3;
+
 /// How to get to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkSettings {
@@ -93,7 +98,15 @@ impl Connected {
     /// Whether another session can be opened on it.
     fn has_room(&self) -> bool {
         // One reference is the link's own.
-        self.handle().is_open() && Arc::strong_count(&self.connection) <= MAX_SESSIONS
+        let has_room = Arc::strong_count(&self.connection) <= MAX_SESSIONS;
+        self.handle().is_open() && has_room && !self.is_silent()
+    }
+
+    /// Whether its server has not answered for so long that it may be gone.
+    fn is_silent(&self) -> bool {
+        let path = self.handle().path();
+        let answers_within = path.rtt().unwrap_or_default().saturating_mul(SILENT_RTTS);
+        path.is_silent_for(answers_within.max(SILENT_FOR))
     }
 
     /// Takes the opening of a session into account; returns false if the server may take one more
@@ -241,14 +254,10 @@ impl Link {
     /// Opens a session that goes on with one that was lost at this time, over a connection that is
     /// younger, which others share from then on.
     async fn resume(self, request: Request, lost_at: Instant) -> Result<Opened, Error> {
-        let is_younger = |connected: &Connected| connected.dialed_at > lost_at;
-        let shared = {
-            let mut current = self.0.current.lock().await;
-            // One that was there before may be silent: nobody is to wait for it any more.
-            current.take_if(|current| !is_younger(current));
-            current.clone()
-        };
-        let connected = match shared.filter(Connected::has_room) {
+        // Somebody else who dials may do that into an outage.
+        let shared = self.0.current.try_lock().ok().and_then(|current| current.clone());
+        let younger = |connected: &Connected| connected.dialed_at > lost_at && connected.has_room();
+        let connected = match shared.filter(younger) {
             Some(connected) => connected,
             None => self.dial(self.answer_within()).await?,
         };
@@ -256,8 +265,10 @@ impl Link {
             return Err(Error::CannotContinue);
         }
         let granted = open(connected.connection(), request, self.answer_within()).await?;
-        if self.0.settings.shared {
-            *self.0.current.lock().await = Some(connected.clone());
+        if self.0.settings.shared
+            && let Ok(mut current) = self.0.current.try_lock()
+        {
+            *current = Some(connected.clone());
         }
         Ok(Opened { connected, granted })
     }

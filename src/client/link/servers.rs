@@ -42,9 +42,10 @@ impl Servers {
         }
     }
 
-    /// Notes that media comes from the one in use.
+    /// Notes that media comes from the one in use: not all of them send the client away.
     pub(super) fn note_progress(&mut self) {
         self.passed = 0;
+        self.moved.take_if(|(_, is_fresh)| !*is_fresh);
     }
 
     /// Takes in what a server says of others: HOST:PORT, separated by commas. What is none is left
@@ -143,5 +144,7 @@ mod tests {
         assert_eq!(servers.moved_since(Instant::now()), None);
         assert!(!servers.pass_over());
         assert_eq!(servers.moved_since(asked_at), Some(false), "all of them have sent it away");
+        servers.note_progress();
+        assert_eq!(servers.moved_since(asked_at), None);
     }
 }

@@ -253,7 +253,7 @@ fn check_place(path: &Path) -> io::Result<()> {
     match path.metadata() {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(metadata) if !metadata.is_file() => {
-            Err(io::Error::other("what has its name there is no file"))
+            Err(io::Error::other("something that is not a regular file has that name"))
         }
         _ => Ok(()),
     }

@@ -272,7 +272,7 @@ mod tests {
         viewer.read_now(2, 10).unwrap_err();
         waiting.await.unwrap().unwrap_err();
         assert_eq!((viewer.len(), viewer.digest()), (None, None));
-        assert!(matches!(title.open(&cache), Err(Error::NothingYet)));
+        assert!(matches!(title.open(&cache), Err(Error::BrokeOff)));
         assert_eq!(title.send("c".into()).unwrap(), Some(LiveEvent::Started));
     }
 

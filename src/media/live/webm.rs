@@ -213,15 +213,19 @@ fn begins_stream(bytes: &[u8]) -> Result<bool, usize> {
 /// Leaves the size of the Segment open in what is before the first Cluster: whoever begins later gets
 /// less of it.
 fn forget_size(header: &mut [u8]) {
-    let Head::Element { head, size: Some(size), .. } = head_of(header) else { return };
-    let begin = usize::try_from(size).ok().and_then(|size| head.checked_add(size));
-    let Some(segment) = begin.and_then(|begin| header.get_mut(begin..)) else { return };
-    if let Head::Element { id: SEGMENT, head, size: Some(_) } = head_of(segment)
-        && let Some([first, rest @ ..]) = segment.get_mut(SEGMENT.to_be_bytes().len()..head)
-    {
-        // All ones, behind those zeros that say how many bytes there are.
-        *first = 0xff >> rest.len();
-        rest.fill(0xff);
+    let mut rest = header;
+    while let Head::Element { id, head, size: Some(size) } = head_of(rest) {
+        if id == SEGMENT {
+            if let Some([first, others @ ..]) = rest.get_mut(SEGMENT.to_be_bytes().len()..head) {
+                // All ones, behind those zeros that say how many bytes there are.
+                *first = 0xff >> others.len();
+                others.fill(0xff);
+            }
+            return;
+        }
+        let end = usize::try_from(size).ok().and_then(|size| head.checked_add(size));
+        let Some(next) = end.and_then(|end| rest.get_mut(end..)) else { return };
+        rest = next;
     }
 }
 

@@ -68,9 +68,7 @@ impl Grant {
         };
         let media = media.map_err(|error| match error {
             // What the client has a part of is gone.
-            media::Error::NothingYet if options.validator.is_some() => {
-                NackCode::MediaChanged.into()
-            }
+            media::Error::BrokeOff if options.goes_on() => NackCode::MediaChanged.into(),
             error => refusal(&error),
         })?;
         if !access.allows(media.title()) {
@@ -83,15 +81,16 @@ impl Grant {
         let in_library = InLibrary::new(library, &media);
         let resumed = resume(version, options, &in_library).map_err(|refused| {
             let begins = refused.code == NackCode::NotKept && options.start_offset.is_none();
-            match begins && library.is_between_broadcasts(media.title()) {
-                true => not_begun(),
+            match begins && library.may_broadcast(media.title()) {
+                true => Refusal { oldest: refused.oldest, ..not_begun() },
                 false => refused,
             }
         });
         let Resumed { start, end, validator } = resumed?;
         let InLibrary { size, kept, .. } = in_library;
         let joined = options.start_offset.is_none().then(|| media.header_at(start)).flatten();
-        let header = joined.unwrap_or_default();
+        // Who wants nothing of the media wants nothing before it, either.
+        let header = joined.filter(|_| end != Some(start)).unwrap_or_default();
         let bitrate = media.bitrate().unwrap_or(ack.bitrate);
         let rate = match version {
             // The producer of a broadcast paces it.
@@ -223,14 +222,15 @@ const RETRY_AFTER: u32 = 2;
 fn refusal(error: &media::Error) -> Refusal {
     let reason = match error {
         media::Error::Io { .. } => return in_trouble(),
-        media::Error::NothingYet => return not_begun(),
+        media::Error::NothingYet | media::Error::BrokeOff => return not_begun(),
         media::Error::TitleNeeded => "there is more than one title; name one",
         _ => "it is not in the library",
     };
     Refusal { reason: Some(reason.to_owned()), ..NackCode::NoSuchTitle.into() }
 }
 
-/// What a client is told of a broadcast that is still to begin.
+/// What a client is told of a broadcast that is still to begin. Where another has been before it, it
+/// hears from which byte on that is kept.
 fn not_begun() -> Refusal {
     Refusal {
         reason: Some("the broadcast has not begun".to_owned()),

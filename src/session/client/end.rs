@@ -25,6 +25,8 @@ pub enum End {
         retry_after: Option<Duration>,
         /// Other servers that have the same titles: HOST:PORT, separated by commas.
         retry_with: Option<String>,
+        /// The first byte that is kept of a broadcast.
+        oldest: Option<u64>,
     },
     /// The server closed the session before the media was complete.
     #[error("the server closed the session: {reason}{}", in_words(text.as_deref()))]
@@ -61,8 +63,8 @@ pub enum End {
 impl End {
     pub(crate) fn refused(code: u16, options: Options) -> Self {
         let retry_after = retry_after(&options);
-        let Options { reason, retry_with, .. } = options;
-        Self::Refused { code, reason, retry_after, retry_with }
+        let Options { reason, retry_with, oldest, .. } = options;
+        Self::Refused { code, reason, retry_after, retry_with, oldest }
     }
 
     pub(super) fn closed(reason: CloseReason, options: Options) -> Self {

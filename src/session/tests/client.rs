@@ -80,7 +80,7 @@ fn table(input: &Input) -> [Cell; 8] {
                 [ignore(), accepted, ignore(), ignore(), ignore(), ignore(), ignore(), nothing()]
             }
             Pdu::OpenNack(code, options) => {
-                let refused = End::Refused { code: *code, reason: options.reason.clone(), retry_after: Some(secs(60)), retry_with: None };
+                let refused = End::Refused { code: *code, reason: options.reason.clone(), retry_after: Some(secs(60)), retry_with: None, oldest: None };
                 let ignore = || ignore("OPEN_NACK");
                 [ignore(), end(refused), ignore(), ignore(), ignore(), ignore(), ignore(), nothing()]
             }
@@ -292,15 +292,21 @@ fn the_digest_is_handed_on_before_the_end() {
 #[test]
 fn a_refusal_without_options_says_only_its_code() {
     let (_, actions) = session_in(V2, OpenSent).step(received(Pdu::OpenNack(6, none())), NOW);
-    let refused = End::Refused { code: 6, reason: None, retry_after: None, retry_with: None };
+    let refused =
+        End::Refused { code: 6, reason: None, retry_after: None, retry_with: None, oldest: None };
     assert_eq!(actions, [Some(Action::End(refused)), None]);
 }
 
 #[test]
 fn what_a_server_says_is_shown_without_its_control_characters() {
     let reason = Some("\x1b[2Jgone".to_owned());
-    let refused =
-        End::Refused { code: 4, reason: reason.clone(), retry_after: None, retry_with: None };
+    let refused = End::Refused {
+        code: 4,
+        reason: reason.clone(),
+        retry_after: None,
+        retry_with: None,
+        oldest: None,
+    };
     let closed = End::Closed {
         reason: CloseReason::LIMIT,
         text: reason,

@@ -43,12 +43,16 @@ pub(super) fn words(event: &PlayEvent) -> Vec<EventLine> {
             ('→', "cyan", "continuing", text, None)
         }
         PlayEvent::Reconnecting { attempt, delay, offset, cause } => {
-            let (cause, delay) = (escape(cause), length(*delay));
+            let cause = escape(cause);
+            let when = match delay.is_zero() {
+                true => "at once".to_owned(),
+                false => format!("in {}", length(*delay)),
+            };
             let from = match *offset {
                 0 => "the start".to_owned(),
                 offset => bytes(offset),
             };
-            let text = format!("{cause}; try {attempt} in {delay}, from {from}");
+            let text = format!("{cause}; try {attempt} {when}, from {from}");
             ('↻', "red", "trying again:", text, None)
         }
         PlayEvent::Chunk { .. } => return Vec::new(),

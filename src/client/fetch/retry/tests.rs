@@ -36,7 +36,13 @@ fn closed(reason: CloseReason) -> Result<Ended, Error> {
 
 fn busy(retry_after: Option<Duration>) -> Result<Ended, Error> {
     let code = NackCode::Busy as u16;
-    Err(Error::Session(End::Refused { code, reason: None, retry_after, retry_with: None }))
+    Err(Error::Session(End::Refused {
+        code,
+        reason: None,
+        retry_after,
+        retry_with: None,
+        oldest: None,
+    }))
 }
 
 /// How often a session is tried again that is lost after so many bytes each time, one second
