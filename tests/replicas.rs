@@ -13,9 +13,17 @@ use std::fs;
 use std::io::BufReader;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
+use common::relay::Relay;
 use common::{Serve, assert_exit, media, named, next_event, quicstream};
+use quicstream::client::{Link, LinkSettings, Remote};
+use quicstream::protocol::Version;
+use quicstream::transport::{Address, Congestion, TransportSettings, Trust};
 use serde_json::Value;
+use tokio::task::JoinSet;
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A server of a copy of some media, as rsync makes it, with a certificate of its own.
 struct Replica {
@@ -164,4 +172,42 @@ fn a_server_that_is_not_there_is_passed_over_at_once() {
     let output = play(dir.path(), &servers, &["-o", out.to_str().unwrap()]).output().unwrap();
     assert_exit(&output, 0);
     assert!(fs::read(&out).unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_server_that_has_fallen_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = media(dir.path(), 100_000);
+    let [first, second] = [(); 2].map(|()| Replica::start(&path, &["--idle-timeout", "3600"]));
+    let way = Relay::start(first.serve.port);
+    let address = |port| Address { host: "127.0.0.1".into(), port };
+    let remote = Remote {
+        addresses: vec![address(way.port()), address(second.serve.port)],
+        trust: Trust::Insecure,
+        name: None,
+        transport: TransportSettings {
+            mtu: 1500,
+            congestion: Congestion::Bbr,
+            idle_timeout: HOUR,
+            socket_buffer: 1 << 20,
+        },
+    };
+    let settings =
+        LinkSettings { versions: vec![Version::V2], connect_timeout: HOUR, shared: true };
+    let link = Link::new(&remote, settings).unwrap();
+    link.titles(None).await.unwrap();
+    way.set_blackhole(true);
+    // The first of these wait for the hour, and are fewer than go over one connection.
+    let mut asked = JoinSet::new();
+    let answer = loop {
+        if asked.len() < 10 {
+            let link = link.clone();
+            asked.spawn(async move { link.titles(None).await });
+        }
+        tokio::select! {
+            Some(answer) = asked.join_next() => break answer.unwrap(),
+            () = tokio::time::sleep(Duration::from_millis(300)) => {}
+        }
+    };
+    assert_eq!(answer.unwrap().len(), 1);
 }
