@@ -141,7 +141,10 @@ async fn nonsense_costs_nobody_anything() {
         }
     }
     assert_exit(&good().await, 0);
-    assert_eq!(descriptors(&serve), before);
+    // The last session may still be closing.
+    while descriptors(&serve) > before {
+        tokio::task::yield_now().await;
+    }
     let grown = memory(&serve).saturating_sub(memory_before);
     assert!(grown < 100 << 20, "{grown} bytes");
 }
