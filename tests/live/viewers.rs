@@ -89,16 +89,22 @@ fn without_a_recording_one_that_rested_too_long_joins_anew() {
     writer.join().unwrap();
 }
 
-#[test]
-fn what_has_a_hole_is_not_called_whole() {
+/// A player that rests after 5,000 bytes, while more comes than the server keeps; and the producer.
+fn resting_player() -> (Place, fs::File, Child) {
     let mut place = Place::new(&["--live-window", "1MiB", "--live-linger", "0"]);
     let mut producer = place.producer();
     producer.write_all(&bytes(0, 10_000)).unwrap();
     place.serve.wait_for("live_started");
     let mut play = place.serve.play(["--start", "0", "-o", "-", "--json"]);
     let mut viewer = play.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut got = read(&mut viewer, 5_000).len();
+    assert_eq!(read(&mut viewer, 5_000), bytes(0, 5_000));
     producer.write_all(&bytes(10_000, MUCH)).unwrap();
+    (place, producer, viewer)
+}
+
+#[test]
+fn what_has_a_hole_is_not_called_whole() {
+    let (_place, mut producer, mut viewer) = resting_player();
     // It joins anew and waits for more.
     let stderr = BufReader::new(viewer.stderr.take().unwrap());
     let mut stdout = viewer.stdout.take().unwrap();
@@ -111,21 +117,14 @@ fn what_has_a_hole_is_not_called_whole() {
     let closed: serde_json::Value = serde_json::from_str(&closed).unwrap();
     assert_eq!((&closed["complete"], &closed["verified"]), (&false.into(), &false.into()));
     assert_eq!(closed["why"], "parts of the broadcast are missing", "{closed}");
-    got += usize::try_from(reader.join().unwrap().unwrap()).unwrap();
+    let got = 5_000 + reader.join().unwrap().unwrap();
     assert_eq!(closed["bytes"], got, "all that was written");
     assert_eq!(viewer.wait().unwrap().code(), Some(6));
 }
 
 #[test]
 fn a_broadcast_that_ended_while_its_player_rested_is_not_waited_for() {
-    let mut place = Place::new(&["--live-window", "1MiB", "--live-linger", "0"]);
-    let mut producer = place.producer();
-    producer.write_all(&bytes(0, 10_000)).unwrap();
-    place.serve.wait_for("live_started");
-    let mut play = place.serve.play(["--start", "0", "-o", "-", "--json"]);
-    let mut viewer = play.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    assert_eq!(read(&mut viewer, 5_000), bytes(0, 5_000));
-    producer.write_all(&bytes(10_000, MUCH)).unwrap();
+    let (mut place, producer, viewer) = resting_player();
     drop(producer);
     place.serve.wait_for("live_ended");
     let output = viewer.wait_with_output().unwrap();
